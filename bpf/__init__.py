@@ -1,0 +1,1 @@
+"""BPF programs in C and the reader that hands their text to a compiler."""

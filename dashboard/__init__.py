@@ -1,0 +1,1 @@
+"""The HTTP API and the flame-graph page, reading the store."""

@@ -1,0 +1,1 @@
+"""The shared contract of flamebus: domain, wire, store, settings and the command line."""

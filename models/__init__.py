@@ -1,0 +1,1 @@
+"""Models on profiles: protocols that detectors and clusterers implement."""

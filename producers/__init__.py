@@ -1,0 +1,1 @@
+"""The agent: from kernel ring buffers to batches on the bus."""

@@ -1,0 +1,1 @@
+"""Faust workers: from batches on the bus to windows, hotspots, the store and InfluxDB."""
