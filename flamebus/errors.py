@@ -1,4 +1,4 @@
-"""The one error tree: every failure a person can meet has a class, an exit code and says whether trying again may help."""
+"""The one error tree: every failure a person can meet has a class, an exit code, and says whether a retry may help."""
 
 
 class FlamebusError(Exception):

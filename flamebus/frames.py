@@ -1,7 +1,8 @@
 """Frames, locations and the content hash that gives a stack the same id on every host.
 
-The id of a stack is built from its root to its leaf: ``id(frame) = xxh3_64(identity(frame), seed=id(caller))``, the root's
-caller being 0. A call tree therefore yields the ids of all its stacks in one pass, and two agents that never met agree.
+The id of a stack is built from its root to its leaf: ``id(frame) = xxh3_64(identity(frame), seed=id(caller))``, the
+root's caller being 0. A call tree therefore yields the ids of all its stacks in one pass, and two agents that never met
+agree.
 """
 
 import struct

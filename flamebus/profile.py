@@ -55,7 +55,7 @@ class Functions:
 
 @dataclass(frozen=True, slots=True)
 class Mappings:
-    """Columns of files mapped: ``file`` and ``build_id`` are rows of ``strings``; the rest bytes. Shape ``(n_mappings,)``."""
+    """Files mapped: ``file`` and ``build_id`` are rows of ``strings``; the rest bytes. Shape ``(n_mappings,)``."""
 
     file: U32
     build_id: U32
@@ -147,7 +147,7 @@ class Samples:
         return len(self.stack)
 
     def totals(self) -> F64:
-        """value × weight of each row, in the sample type's unit; float64, exact below 2**53."""
+        """Value × weight of each row, in the sample type's unit; float64, exact below 2**53."""
         return self.value.astype(np.float64) * self.weight
 
 

@@ -1,4 +1,4 @@
-"""From locations to tables and back: the builder that batches are made with, and the reader that resolves their stacks."""
+"""From locations to tables and back: the builder that makes batches, and the reader that resolves their stacks."""
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -118,9 +118,7 @@ class TablesBuilder:
             ),
             lines=Lines(lines[:, 0].copy(), lines[:, 1].copy()),
             nodes=Nodes(node_keys[:, 0].copy(), node_location),
-            stacks=Stacks(
-                np.array([self._node_ids[node] for node in stack_nodes], dtype=np.uint64), _u32(stack_nodes)
-            ),
+            stacks=Stacks(np.array([self._node_ids[node] for node in stack_nodes], dtype=np.uint64), _u32(stack_nodes)),
             resources=tuple(self._resources),
             threads=Threads(_u32(tid for tid, _ in self._threads), _u32(strings[name] for _, name in self._threads)),
         )

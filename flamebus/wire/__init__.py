@@ -1,0 +1,1 @@
+"""MessagePack on the bus: how batches, results and ticks are written, and the one table of topics."""
