@@ -28,6 +28,7 @@ KAFKA_VERSION = "4.1.0"
 INFLUXDB_VERSION = "2.7.12"
 VERSITYGW_VERSION = "1.8.0"
 
+_VERSIONS = {"kafka": KAFKA_VERSION, "influxdb": INFLUXDB_VERSION, "s3": VERSITYGW_VERSION}
 _RECIPES = Path(__file__).parent
 # A cold influxd build takes six minutes on two idle cores; ten times that means it hangs.
 _BUILD_TIMEOUT_S = 3600
@@ -45,7 +46,7 @@ def kafka_classpath(cache: Path) -> str:
     Raises:
         SetupError: Maven failed or is missing; the last lines of its output are in the message.
     """
-    return f"{_build_once(cache, 'kafka', KAFKA_VERSION)}/*"
+    return f"{_build_once(cache, 'kafka')}/*"
 
 
 def influxd_binary(cache: Path) -> Path:
@@ -54,7 +55,7 @@ def influxd_binary(cache: Path) -> Path:
     Raises:
         SetupError: the build failed (a compiler is missing or too old); its last lines are in the message.
     """
-    return _build_once(cache, "influxdb", INFLUXDB_VERSION) / "influxd"
+    return _build_once(cache, "influxdb") / "influxd"
 
 
 def versitygw_binary(cache: Path) -> Path:
@@ -63,13 +64,21 @@ def versitygw_binary(cache: Path) -> Path:
     Raises:
         SetupError: the build failed; its last lines are in the message.
     """
-    return _build_once(cache, "s3", VERSITYGW_VERSION) / "versitygw"
+    return _build_once(cache, "s3") / "versitygw"
 
 
-def _build_once(cache: Path, name: str, version: str) -> Path:
+def is_built(cache: Path, name: str) -> bool:
+    """Whether the cache holds this server (a key of `BUILDERS`) by today's recipe."""
+    return _folder(cache, name).is_dir()
+
+
+def _folder(cache: Path, name: str) -> Path:
+    return cache / f"{name}-{_VERSIONS[name]}-{_recipe_hash(_RECIPES / name)}"
+
+
+def _build_once(cache: Path, name: str) -> Path:
     """Returns the finished folder of a server; builds it under a lock when there is none yet."""
-    recipe = _RECIPES / name
-    done = cache / f"{name}-{version}-{_recipe_hash(recipe)}"
+    done = _folder(cache, name)
     if done.is_dir():
         return done
     cache.mkdir(parents=True, exist_ok=True)
@@ -79,7 +88,7 @@ def _build_once(cache: Path, name: str, version: str) -> Path:
         making = cache / f"{done.name}.making"
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir()
-        _make(recipe, making)
+        _make(_RECIPES / name, making)
         making.rename(done)
     return done
 

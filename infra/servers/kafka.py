@@ -84,13 +84,16 @@ class KafkaServer(Server):
 
     def _is_ready(self) -> bool:
         """An open port is not enough: clients need the broker to be registered with its controller."""
-        if not accepts_connections(self.port):
-            return False
-        from confluent_kafka import KafkaException
-        from confluent_kafka.admin import AdminClient
+        return accepts_connections(self.port) and answers_metadata(self.address)
 
-        try:
-            metadata = AdminClient({"bootstrap.servers": self.address, "log_level": 0}).list_topics(timeout=1)
-        except KafkaException:
-            return False
-        return len(metadata.brokers) == 1
+
+def answers_metadata(address: str) -> bool:
+    """Whether the single broker at ``host:port`` is registered with its controller, so that clients can use it."""
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    try:
+        metadata = AdminClient({"bootstrap.servers": address, "log_level": 0}).list_topics(timeout=1)
+    except KafkaException:
+        return False
+    return len(metadata.brokers) == 1
