@@ -1,0 +1,124 @@
+"""Everything on one machine for a look: embedded bus, agent, worker, store, page and a small workload."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import Popen, TimeoutExpired
+
+from flamebus.errors import FlamebusError, KernelUnavailableError, SetupError
+from infra.demo_workload import WORK
+from infra.embedded import EmbeddedBus
+from infra.servers.process import accepts_connections, free_port, launch, port_is_free, wait_until
+
+_DEFAULT_PORT = 4040
+_SERVE_DEADLINE_S = 30
+_STOP_GRACE_S = 8
+_WATCH_PERIOD_S = 1.0
+_LOG_LINES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One running process of the demonstration."""
+
+    name: str
+    process: Popen[bytes]
+    log: Path
+
+
+class Demo:
+    """Starts the parts in order, watches them, and ends them in reverse.
+
+    Args:
+        folder: store, spool and logs go here; the caller removes it.
+        hz: samples per second and CPU.
+    """
+
+    def __init__(self, folder: Path, hz: int) -> None:
+        self._folder = folder
+        self._hz = hz
+        self._parts: list[Part] = []
+        self._exits = ExitStack()
+        self.store = folder / "store"
+        self.port = _DEFAULT_PORT if port_is_free(_DEFAULT_PORT) else free_port()
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return f"http://127.0.0.1:{self.port}/"
+
+    def start(self) -> None:
+        """Start everything and wait until the page answers.
+
+        Raises:
+            KernelUnavailableError: the agent cannot profile here; its own words say why.
+            SetupError: another part ended or did not come up.
+        """
+        self.store.mkdir(parents=True, exist_ok=True)
+        bus = self._exits.enter_context(EmbeddedBus()).bus
+        store = str(self.store)
+        self._flamebus("agent", "--bus", bus, "--hz", str(self._hz), "--spool", str(self._folder / "spool"))
+        self._flamebus("stream", "--bus", bus, "--store", store)
+        self._flamebus("serve", "--store", store, "--listen", f"127.0.0.1:{self.port}")
+        for service in WORK:
+            self._launch(service, ["-m", "infra.demo_workload", service], {"OTEL_SERVICE_NAME": service})
+        if not wait_until(lambda: self._has_failed() or accepts_connections(self.port), _SERVE_DEADLINE_S):
+            raise SetupError(f"the page does not answer on {self.url} after {_SERVE_DEADLINE_S} s")
+        self.check()
+
+    def _flamebus(self, verb: str, *arguments: str) -> None:
+        self._launch(verb, ["-m", "flamebus", verb, *arguments], {})
+
+    def _launch(self, name: str, arguments: Sequence[str], environment: dict[str, str]) -> None:
+        log = self._folder / f"{name}.log"
+        home = Path(__file__).resolve().parent.parent
+        environment = {"PYTHONPATH": str(home), "PYTHONUNBUFFERED": "1", **environment}
+        process = launch([sys.executable, *arguments], log, environment=environment, dies_with_parent=True)
+        self._parts.append(Part(name, process, log))
+
+    def _has_failed(self) -> bool:
+        return any(part.process.poll() is not None for part in self._parts)
+
+    def check(self) -> None:
+        """Raise when a part has ended, with the end of its log.
+
+        Raises:
+            KernelUnavailableError: it was the agent, for want of the kernel.
+            SetupError: any other part or reason.
+        """
+        for part in self._parts:
+            code = part.process.poll()
+            if code is None:
+                continue
+            tail = "\n".join(part.log.read_text(errors="replace").splitlines()[-_LOG_LINES:])
+            error: type[FlamebusError] = (
+                KernelUnavailableError if code == KernelUnavailableError.exit_code else SetupError
+            )
+            raise error(f"{part.name} ended with {code}:\n{tail}")
+
+    def watch(self, duration_s: float | None, show: Callable[[], None]) -> None:
+        """Call ``show`` once a second until ``duration_s`` has passed (``None``: until interrupted).
+
+        Raises:
+            FlamebusError: as :meth:`check`.
+        """
+        end = None if duration_s is None else time.monotonic() + duration_s
+        while end is None or time.monotonic() < end:
+            self.check()
+            show()
+            time.sleep(_WATCH_PERIOD_S)
+
+    def stop(self) -> None:
+        """End all parts, the last one started first, and the bus after them."""
+        for part in reversed(self._parts):
+            part.process.terminate()
+        for part in reversed(self._parts):
+            try:
+                part.process.wait(_STOP_GRACE_S)
+            except TimeoutExpired:
+                part.process.kill()
+                part.process.wait()
+        self._exits.close()
