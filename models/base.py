@@ -1,7 +1,7 @@
 """What a model is to the rest of flamebus: arrays in, arrays out, no I/O, nothing learnt while scoring.
 
-Rows are windows in time order, columns are features in the order of ``feature_names``. A score or a label of row *i* may
-depend on rows up to *i* only, so that the scores of a prefix are the prefix of the scores.
+Rows are windows in time order, columns are features in the order of ``feature_names``. A score or a label of row *i*
+may depend on rows up to *i* only, so that the scores of a prefix are the prefix of the scores.
 """
 
 from typing import Protocol, Self
@@ -28,7 +28,7 @@ class Detector(Model, Protocol):
     """Says how unusual each window is."""
 
     def score(self, features: F64) -> F64:
-        """Anomaly scores in [0, 1], higher = more anomalous, shape ``(n_windows,)``; NaN where there is too little data."""
+        """Anomaly scores in [0, 1], higher = more anomalous, shape ``(n_windows,)``; NaN where data is too scarce."""
         ...
 
 
