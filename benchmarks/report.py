@@ -1,8 +1,8 @@
 """How a benchmark says what it found: a table for people, JSON for machines, a comparison with the committed baseline.
 
-A benchmark module has ``measure(...) -> list[Figure]`` and ends in ``main(NAME, measure)``. Baselines are committed in
-benchmarks/baseline/NAME.json and compared by ratio: machines differ, so only a large change of the same machine's figures,
-or a missed bar, is news.
+A benchmark module has ``measure() -> list[Figure]`` and ends in ``main(NAME, measure)``. Baselines are committed in
+benchmarks/baseline/NAME.json and compared by ratio: machines differ, so only a large change of the same machine's
+figures, or a missed bar, is news.
 """
 
 import argparse
