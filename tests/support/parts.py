@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import subprocess
 from collections import Counter
 from enum import StrEnum
 from functools import cache
@@ -14,7 +13,7 @@ from typing import NoReturn
 
 import pytest
 
-from infra import build
+from infra import build, docker
 
 
 class Part(StrEnum):
@@ -62,14 +61,9 @@ def docker_version() -> str:
 
     ``FLAMEBUS_TEST_SERVERS=process`` hides an engine, to run on local processes all the same.
     """
-    if os.environ.get("FLAMEBUS_TEST_SERVERS") == "process" or shutil.which("docker") is None:
+    if os.environ.get("FLAMEBUS_TEST_SERVERS") == "process":
         return ""
-    command = ["docker", "version", "--format", "{{.Server.Version}}"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except subprocess.TimeoutExpired:
-        return ""
-    return answer.stdout.strip() if answer.returncode == 0 else ""
+    return docker.engine_version()
 
 
 def kernel_missing() -> str:
@@ -102,13 +96,13 @@ def describe_chromium() -> str:
 
 def describe_servers() -> dict[str, str]:
     """For the header of a test run: what each server stands on, or would stand on once built."""
-    docker = docker_version()
-    how = f"container (testcontainers, Docker {docker})" if docker else "local process"
+    engine = docker_version()
+    how = f"container (testcontainers, Docker {engine})" if engine else "local process"
     versions = {"kafka": build.KAFKA_VERSION, "influxdb": build.INFLUXDB_VERSION, "s3": build.VERSITYGW_VERSION}
     cache = build.default_cache()
     return {
         name: f"{how}, {'versitygw ' if name == 's3' else ''}{version}"
-        + ("" if docker or build.is_built(cache, name) else " (not built yet: built on first use)")
+        + ("" if engine or build.is_built(cache, name) else " (not built yet: built on first use)")
         for name, version in versions.items()
     }
 
