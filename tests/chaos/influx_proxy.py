@@ -1,0 +1,107 @@
+"""Stands between a worker and InfluxDB: can refuse for a while, and remembers every point that InfluxDB took.
+
+What it remembers shows a value that changed after it was final, which the database itself, full of upserts, forgets.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+import threading
+from collections import defaultdict
+from gzip import decompress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+_UNAVAILABLE = 503
+_ACCEPTED = 204
+_FIELD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|[^,]+)')
+
+
+class InfluxProxy:
+    """An HTTP server on loopback that passes everything on to ``upstream`` (``host:port``)."""
+
+    def __init__(self, upstream: str) -> None:
+        self._upstream = upstream
+        self.is_refusing = threading.Event()
+        self.points: dict[tuple[str, int], list[dict[str, str]]] = defaultdict(list)
+        self._lock = threading.Lock()
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                proxy.forward(self)
+
+            def do_GET(self) -> None:
+                proxy.forward(self)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class calls it so
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, name="influx-proxy", daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def forward(self, request: BaseHTTPRequestHandler) -> None:
+        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        if self.is_refusing.is_set():
+            self._answer(request, _UNAVAILABLE, b'{"code":"unavailable","message":"refused by the test"}')
+            return
+        connection = http.client.HTTPConnection(self._upstream, timeout=60)
+        try:
+            skipped = {"host", "content-length", "connection", "accept-encoding"}
+            headers = {name: value for name, value in request.headers.items() if name.lower() not in skipped}
+            connection.request(request.command, request.path, body, headers)
+            response = connection.getresponse()
+            answer = response.read()
+        finally:
+            connection.close()
+        if request.path.startswith("/api/v2/write") and response.status == _ACCEPTED:
+            self._remember(decompress(body) if request.headers.get("Content-Encoding") == "gzip" else body)
+        self._answer(request, response.status, answer, response.getheader("Content-Type") or "application/json")
+
+    def _answer(
+        self, request: BaseHTTPRequestHandler, status: int, body: bytes, content_type: str = "application/json"
+    ) -> None:
+        try:
+            request.send_response(status)
+            if status != _ACCEPTED:
+                request.send_header("Content-Type", content_type)
+                request.send_header("Content-Length", str(len(body)))
+            request.end_headers()
+            request.wfile.write(body)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the worker was killed while it waited: that is what the test is for
+
+    def _remember(self, body: bytes) -> None:
+        with self._lock:
+            for line in body.decode().splitlines():
+                series, fields, time = _split_line(line)
+                self.points[series, time].append(dict(_FIELD.findall(fields)))
+
+    def changed_points(self) -> list[str]:
+        """Points of which a field was written with two values."""
+        changed = []
+        with self._lock:
+            for (series, time), writes in self.points.items():
+                first = writes[0]
+                changed += [f"{series} {time}: {first} → {later}" for later in writes[1:] if later != first]
+        return changed
+
+
+def _split_line(line: str) -> tuple[str, str, int]:
+    """Series, fields and time of a line of line protocol; spaces inside a series are escaped with a backslash."""
+    series, rest = re.split(r"(?<!\\) ", line, maxsplit=1)
+    fields, time = rest.rsplit(" ", 1)
+    return series, fields, int(time)
