@@ -1,0 +1,208 @@
+"""Records that the bus has not taken yet, on disk: bounded, in order, and there again after a restart.
+
+One file per call of :meth:`Spool.append`, named by a growing number. A file is written beside its name, flushed to the
+disk (fsync) and renamed, so that a crash leaves it whole or not at all; the folder itself is not flushed, so a power
+failure can cost the last file. Records leave only when they were delivered: a file goes with its last record, hence a
+crash in between repeats some, and readers know them by their batch ids.
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgpack
+import xxhash
+
+from flamebus.errors import SetupError
+from flamebus.profile import Loss
+
+_SUFFIX = ".spool"
+_DIGEST_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One message for the bus, and what is lost when it has to be dropped.
+
+    Attributes:
+        topic, key, value, headers: the message.
+        samples: samples in it, by weight; sample_value: their value; losses: what it reports itself.
+    """
+
+    topic: str
+    key: str
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...]
+    samples: int
+    sample_value: int
+    losses: tuple[Loss, ...] = ()
+
+    def dropped(self, reason: str) -> tuple[Loss, ...]:
+        """What its loss means: its samples under ``reason``, and the losses that it would have reported."""
+        return (Loss(reason, self.samples, self.sample_value), *self.losses)
+
+
+@dataclass(slots=True)
+class _File:
+    size_bytes: int
+    left: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """Where a record lies: the number of its file and its place in it."""
+
+    file: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A record that had to go, and where it was; None for one that never was in the spool."""
+
+    position: Spooled | None
+    record: Record
+
+
+class Spool:
+    """A folder of records, oldest first. Not shared: one agent, one folder."""
+
+    def __init__(self, folder: Path, limit_bytes: int) -> None:
+        """Open or make the folder; what an earlier agent left in it is there again.
+
+        Raises:
+            SetupError: the folder cannot be made or written.
+        """
+        self._folder = folder
+        self._limit_bytes = limit_bytes
+        self._files: OrderedDict[int, _File] = OrderedDict()
+        self.size_bytes = 0
+        self.damaged_count = 0
+        """Files that were no whole spool files and were removed."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in folder.glob("*.partial"):
+                path.unlink()
+            found = sorted(int(path.stem) for path in folder.glob(f"*{_SUFFIX}") if path.stem.isdecimal())
+        except OSError as error:
+            raise SetupError(f"cannot use {folder} as spool: {error.strerror}; choose another with --spool") from error
+        for number in found:
+            self._adopt(number)
+        self._next = found[-1] + 1 if found else 1
+
+    def __len__(self) -> int:
+        """Records that have not been delivered."""
+        return sum(len(file.left) for file in self._files.values())
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:016d}{_SUFFIX}"
+
+    def _adopt(self, number: int) -> None:
+        records = self._read(number)
+        if not records:
+            self.damaged_count += 1
+            self._path(number).unlink(missing_ok=True)
+            return
+        size = self._path(number).stat().st_size
+        self._files[number] = _File(size, set(range(len(records))))
+        self.size_bytes += size
+
+    def append(self, records: Sequence[Record]) -> tuple[list[Spooled], list[Dropped]]:
+        """Keep records behind all others.
+
+        Returns:
+            Where they lie, and the records that had to be dropped for them: the oldest files first; the new records
+            themselves when they alone exceed the limit or the disk refuses them (their places are then empty).
+        """
+        data = _pack(records)
+        dropped: list[Dropped] = []
+        if len(data) > self._limit_bytes:
+            return [], [Dropped(None, record) for record in records]
+        while self.size_bytes + len(data) > self._limit_bytes and self._files:
+            dropped += self._drop_oldest()
+        while not self._write(self._next, data):
+            if not self._files:
+                return [], [*dropped, *(Dropped(None, record) for record in records)]
+            dropped += self._drop_oldest()
+        number = self._next
+        self._next += 1
+        self._files[number] = _File(len(data), set(range(len(records))))
+        self.size_bytes += len(data)
+        return [Spooled(number, index) for index in range(len(records))], dropped
+
+    def _write(self, number: int, data: bytes) -> bool:
+        """Whole or not at all; False when the disk is full or failing."""
+        partial = self._folder / f"{number}.partial"
+        try:
+            with partial.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            partial.rename(self._path(number))
+        except OSError:
+            partial.unlink(missing_ok=True)
+            return False
+        return True
+
+    def _drop_oldest(self) -> list[Dropped]:
+        number, file = next(iter(self._files.items()))
+        found = [Dropped(Spooled(number, i), record) for i, record in enumerate(self._read(number)) if i in file.left]
+        self._remove(number)
+        return found
+
+    def _remove(self, number: int) -> None:
+        self.size_bytes -= self._files.pop(number).size_bytes
+        self._path(number).unlink(missing_ok=True)
+
+    def _read(self, number: int) -> list[Record]:
+        try:
+            return _unpack(self._path(number).read_bytes())
+        except OSError:
+            return []
+
+    def records(self) -> Iterator[tuple[Spooled, Record]]:
+        """All that is left, oldest first, read one file at a time; the spool may change meanwhile."""
+        for number in list(self._files):
+            for index, record in enumerate(self._read(number)):
+                if number in self._files and index in self._files[number].left:
+                    yield Spooled(number, index), record
+
+    def delivered(self, position: Spooled) -> None:
+        """The bus has it: forget it. A position that was dropped meanwhile is passed over."""
+        file = self._files.get(position.file)
+        if file is not None:
+            file.left.discard(position.index)
+            if not file.left:
+                self._remove(position.file)
+
+
+def _pack(records: Sequence[Record]) -> bytes:
+    rows = [
+        (
+            r.topic,
+            r.key,
+            r.value,
+            r.headers,
+            r.samples,
+            r.sample_value,
+            [(x.reason, x.samples, x.value) for x in r.losses],
+        )
+        for r in records
+    ]
+    data: bytes = msgpack.packb(rows)
+    return xxhash.xxh3_64_digest(data) + data
+
+
+def _unpack(data: bytes) -> list[Record]:
+    """The records of one file; none when its digest does not fit."""
+    body = data[_DIGEST_BYTES:]
+    if not body or xxhash.xxh3_64_digest(body) != data[:_DIGEST_BYTES]:
+        return []
+    return [
+        Record(
+            topic, key, value, tuple((n, v) for n, v in headers), samples, sample_value, tuple(Loss(*x) for x in losses)
+        )
+        for topic, key, value, headers, samples, sample_value, losses in msgpack.unpackb(body)
+    ]
