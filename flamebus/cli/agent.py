@@ -1,0 +1,117 @@
+"""``flamebus agent``: profile this host and publish its samples."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flamebus import metrics
+from flamebus.cli.options import BusOption, ConfigOption, PrefixOption
+from flamebus.clock import parse_duration
+from flamebus.config import Settings, load
+from flamebus.errors import BusUnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from producers.cpu import CpuProducer
+    from producers.run import Agent
+    from producers.sink import KafkaSink
+
+
+def register(app: typer.Typer, verb: str) -> None:
+    """Add the verb."""
+    app.command(verb)(agent)
+
+
+def agent(
+    *,
+    bus: BusOption = None,
+    kinds: Annotated[str | None, typer.Option("--kinds", help="Kinds to collect, comma-separated")] = None,
+    hz: Annotated[int | None, typer.Option("--hz", help="Samples per second and CPU")] = None,
+    service: Annotated[str | None, typer.Option("--service", help="Service name of every sample")] = None,
+    pid: Annotated[int | None, typer.Option("--pid", help="Sample this process only")] = None,
+    duration: Annotated[str | None, typer.Option("--duration", help="Stop after this long, such as 30s")] = None,
+    interval: Annotated[str | None, typer.Option("--interval", help="Length of a batch, such as 10s")] = None,
+    spool: Annotated[str | None, typer.Option("--spool", help="Folder for batches while the bus is away")] = None,
+    spool_bytes: Annotated[int | None, typer.Option("--spool-bytes", help="Most bytes of the spool")] = None,
+    topic_prefix: PrefixOption = None,
+    metrics_listen: Annotated[str | None, typer.Option("--metrics-listen", help="host:port of /metrics")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Profile this host and publish its samples until interrupted.
+
+    While the bus is away batches wait in the spool. With --duration, exit code 4 says that nothing was delivered.
+    """
+    flags = {
+        "bus": bus,
+        "kinds": kinds,
+        "hz": hz,
+        "service": service,
+        "interval": interval,
+        "spool": spool,
+        "spool_bytes": spool_bytes,
+        "topic_prefix": topic_prefix,
+        "metrics_listen": metrics_listen,
+    }
+    settings = load(flags, file=config).settings
+    if settings.kind_names != ("cpu",):
+        raise UsageError("this agent collects kind cpu only")
+    if pid is not None and not Path(f"/proc/{pid}").exists():
+        raise UsageError(f"there is no process {pid}")
+    duration_ns = parse_duration(duration) if duration else None
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("flamebus.librdkafka").setLevel(logging.ERROR)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy comes: its threads' buffers cost tens of MB
+    _run(settings, pid or 0, duration_ns)
+
+
+def _run(settings: Settings, tgid: int, duration_ns: int | None) -> None:
+    from producers.lock import HostLock
+
+    lock = HostLock()
+    try:
+        runner, sink, producer = _build(settings, tgid)
+        if settings.metrics_listen:
+            metrics.serve(settings.metrics_listen)
+        reader, writer = socket.socketpair()
+        writer.setblocking(False)  # noqa: FBT003 - how sockets spell it
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        stops: list[int] = []
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda received, _frame: stops.append(received))
+        producer.start(settings.hz)
+        try:
+            logging.getLogger("flamebus.agent").info("sampling at %d Hz, publishing to %s", settings.hz, settings.bus)
+            runner.run(lambda: bool(stops), reader.fileno(), duration_ns)
+        finally:
+            producer.stop()
+        if duration_ns is not None and not sink.delivered_count and sink.waiting_count:
+            raise BusUnavailableError(f"nothing could be delivered to {settings.bus}; batches wait in {settings.spool}")
+    finally:
+        lock.release()
+
+
+def _build(settings: Settings, tgid: int) -> "tuple[Agent, KafkaSink, CpuProducer]":
+    from importlib.metadata import version
+
+    from producers.bare_host import BareHost
+    from producers.batcher import Batcher, Sender
+    from producers.cpu import CpuProducer
+    from producers.losses import LossLedger
+    from producers.resolve import SampleResolver
+    from producers.run import CPU_SAMPLE_TYPE, Agent, Parts
+    from producers.sink import KafkaSink
+    from producers.spool import Spool
+
+    host, period_ns, losses = socket.gethostname(), round(10**9 / settings.hz), LossLedger()
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    sender = Sender(os.urandom(8), host, boot_id, version("flamebus"), "cpu", CPU_SAMPLE_TYPE, period_ns)
+    sink = KafkaSink(settings.bootstrap_servers, Spool(Path(settings.spool), settings.spool_bytes), losses)
+    producer = CpuProducer(only_tgid=tgid)
+    resolver = SampleResolver(BareHost(service=settings.service), period_ns, producer.forget_stacks)
+    parts = Parts(producer, resolver, Batcher(sender, settings.interval, losses), losses, sink)
+    return Agent(parts, host, settings.topic_prefix, settings.interval), sink, producer
