@@ -4,8 +4,9 @@ Late means: the sample's window had closed, by the watermark, before its record.
 *carrier*, the window in which the watermark stands then, which is open by definition; so late counts are rebuilt after
 a restart like everything else, and each is emitted once.
 
-A window is kept, and the commit held at its first record, until everything up to one window after it is durable:
-batches that come twice within that time are recognised, and are recognised again after a restart.
+A batch that comes twice is recognised until the watermark is one window past the end of the window it was counted in.
+So a window is kept, and the commit held at its first record, until everything up to one window after it is durable:
+after a restart the same batches are recognised again.
 """
 
 from dataclasses import dataclass, field
@@ -141,11 +142,21 @@ class PartitionWindows:
             self._emitted_floor = window_start(latest, self._size_ns) + self._size_ns
             self.counts.partial_windows += 1
         key = (batch.host, batch.kind, batch.batch_id)
-        if any(key in window.batch_keys for window in self._windows.values()):
+        if self._is_known(key):
             self.counts.duplicate_batches += 1
         else:
             self._add_batch(record.offset, batch, key, times)
         return latest
+
+    def _is_known(self, key: BatchKey) -> bool:
+        """Whether the batch was seen in a window that ended less than one window ago, by the watermark.
+
+        Windows may be kept for longer, until they are durable; asking those too would let the speed of a sink decide.
+        """
+        horizon = self._watermark.unix_nano - self._size_ns
+        return any(
+            key in window.batch_keys for window in self._windows.values() if window.window.end_unix_nano > horizon
+        )
 
     def _add_batch(self, offset: int, batch: SampleBatch, key: BatchKey, times: I64) -> None:
         self.counts.batches += 1
