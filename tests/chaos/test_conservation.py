@@ -1,0 +1,88 @@
+"""Sum in = sum in windows + late + dead letters, whatever is killed; read back from InfluxDB, the store and the topics.
+
+The seed is printed; ``FLAMEBUS_CHAOS_SEED`` (``make chaos SEED=…``) runs every scenario with it, otherwise a short form
+runs with a fixed one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pyarrow.dataset
+import pytest
+
+from flamebus.wire.batch import decode_batch
+from flamebus.wire.topics import WINDOWS
+from tests.chaos.ledger import Cell
+from tests.chaos.scenarios import SCENARIOS, Scenario
+from tests.chaos.stage import CommitWatch, Stage, open_stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.servers import RealInfluxDB, RealServer
+
+SEED = os.environ.get("FLAMEBUS_CHAOS_SEED")
+CHOSEN = [scenario for scenario in SCENARIOS if SEED or scenario.is_short]
+
+
+@pytest.fixture
+def stage(request: pytest.FixtureRequest, tmp_path: Path, influxdb: RealInfluxDB) -> Iterator[Stage]:
+    scenario: Scenario = request.param
+    kafka: RealServer = request.getfixturevalue("own_kafka" if scenario.breaks_broker else "kafka")
+    seed = int(SEED or 1)
+    print(f"seed {seed}")
+    with open_stage(kafka, influxdb, tmp_path, scenario.mix, seed) as opened:
+        yield opened
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("stage", "scenario"), [(s, s) for s in CHOSEN], ids=[s.name for s in CHOSEN], indirect=["stage"]
+)
+def test_every_sample_is_counted_once(stage: Stage, scenario: Scenario) -> None:
+    with CommitWatch(stage) as commits:
+        scenario.act(stage)
+        stage.publisher.stop()
+        assert sum(stage.ledger.samples.values()) > 1000
+        settled_s = stage.settle()  # I1, and I4 by its deadline
+        print(f"settled after {settled_s:.1f} s; restarts {[w.restarts for w in stage.workers]}")
+        stage.pass_time(3)
+    assert not stage.proxy.changed_points()  # I2
+    assert not commits.went_back  # I3
+    samples, totals, late = stage.accounted()
+    assert all(stage.ledger.samples[cell] >= found for cell, found in samples.items())
+    if scenario.is_punctual:
+        assert not +late
+        assert +samples == stage.ledger.samples
+        assert +totals == stage.ledger.totals
+    assert windows_topic(stage) == +totals
+    assert store(stage) == +totals
+
+
+def windows_topic(stage: Stage) -> Counter[Cell]:
+    """Totals by cell of ``windows.v1``; records that were sent again must be the same to the byte."""
+    values: dict[bytes, bytes] = {}
+    for _, value, _ in stage.read_all(WINDOWS.name(stage.prefix)):
+        assert values.setdefault(decode_batch(value).batch_id, value) == value, "a window was published with two values"
+    totals: Counter[Cell] = Counter()
+    for batch in map(decode_batch, values.values()):
+        if len(batch.samples):
+            service = dict(batch.tables.resources[0])["service.name"]
+            totals[Cell(service, batch.start_unix_nano)] += int(batch.samples.totals().sum())
+    return +totals
+
+
+def store(stage: Stage) -> Counter[Cell]:
+    """Totals by cell of the Parquet files."""
+    found = pyarrow.dataset.dataset(stage.store / "samples", partitioning="hive").to_table(
+        columns=["service", "window_start", "value"]
+    )
+    totals: Counter[Cell] = Counter()
+    for row in found.to_pylist():
+        totals[Cell(row["service"], row["window_start"])] += row["value"]
+    return +totals
