@@ -13,7 +13,7 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -50,7 +50,7 @@ class Worker:
                 self.command, cwd=ROOT, stdout=output, stderr=output, env={**os.environ, "PYTHONPATH": str(ROOT)}
             )
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         assert self.process
         self.process.send_signal(number)
 
@@ -148,7 +148,8 @@ class Stage:
             left = sum(high - low for low, high in ends.values())
             while left > 0:
                 message = consumer.poll(10)
-                assert message and not message.error(), f"{topic}: {left} records cannot be read"
+                assert message is not None, f"{topic}: {left} records cannot be read"
+                assert message.error() is None
                 left -= 1
                 headers = dict(message.headers() or [])
                 records.append((message.partition(), message.value() or b"", headers))
@@ -214,7 +215,7 @@ class CommitWatch:
         self._thread = threading.Thread(target=self._run, name="commit-watch", daemon=True)
         self.went_back: list[str] = []
 
-    def __enter__(self) -> CommitWatch:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -258,7 +259,7 @@ def open_stage(kafka: RealServer, influxdb: RealInfluxDB, folder: Path, mix: Mix
     finally:
         for worker in stage.workers:
             if worker.process:
-                worker.signal(signal.SIGCONT)
+                worker.send(signal.SIGCONT)
                 worker.process.kill()
                 worker.process.wait()
         proxy.close()
