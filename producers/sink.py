@@ -26,6 +26,7 @@ _IN_FLIGHT_BYTES = 4 * 1024 * 1024
 _RETRY_S = 1.0
 _WARN_EVERY_S = 30.0
 _PERMANENT = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD})
+_NO_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 _SETTINGS: dict[str, str | int | bool] = {
     "client.id": "flamebus-agent",
     "enable.idempotence": True,
@@ -227,10 +228,12 @@ class KafkaSink:
         now_s = self._monotonic_s()
         if now_s >= self._warn_at_s:
             self._warn_at_s = now_s + _WARN_EVERY_S
+            advice = "; create the topics: flamebus topics create" if error.code() in _NO_TOPIC else ""
             LOG.warning(
-                "the bus %s does not take batches: %s; sampling goes on, batches wait in the spool",
+                "the bus %s does not take batches: %s; sampling goes on, batches wait in the spool%s",
                 self._settings["bootstrap.servers"],
                 error.str(),
+                advice,
             )
 
     def close(self, deadline_s: float) -> None:
