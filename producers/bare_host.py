@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flamebus.frames import FrameKind, Location, Mapping
-from flamebus.profile import SERVICE_ATTRIBUTE, Resource
+from flamebus.profile import SERVICE_ATTRIBUTE, UNKNOWN_SERVICE, Resource
 from producers.resolve import Image
 
 MAX_PROCESSES = 4_096
@@ -27,7 +27,7 @@ class _Process:
 
 
 class BareHost:
-    """Reads a process when it is sampled; one that has gone before keeps the name ``pid-N``.
+    """Reads a process when it is sampled; one that has gone by then is ``unknown_service``.
 
     Args:
         proc: where procfs is.
@@ -91,7 +91,7 @@ class BareHost:
             return start, ""  # a kernel thread
 
     def _resource(self, tgid: int) -> Resource:
-        command = self._text(tgid, "comm").rstrip("\n") or f"pid-{tgid}"
+        command = self._text(tgid, "comm").rstrip("\n") or UNKNOWN_SERVICE
         return ((SERVICE_ATTRIBUTE, self._service or self._named(tgid) or command),)
 
     def _named(self, tgid: int) -> str:
