@@ -6,7 +6,9 @@ runs with a fixed one.
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -14,10 +16,10 @@ import pyarrow.dataset
 import pytest
 
 from flamebus.wire.batch import decode_batch
-from flamebus.wire.topics import WINDOWS
+from flamebus.wire.topics import HOTSPOTS, WINDOWS
 from tests.chaos.ledger import Cell
 from tests.chaos.scenarios import SCENARIOS, Scenario
-from tests.chaos.stage import CommitWatch, Stage, open_stage
+from tests.chaos.stage import WINDOW_S, CommitWatch, Stage, Worker, open_stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,3 +88,33 @@ def store(stage: Stage) -> Counter[Cell]:
     for row in found.to_pylist():
         totals[Cell(row["service"], row["window_start"])] += row["value"]
     return +totals
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(200)
+def test_the_textbook_application_fails(kafka: RealServer, influxdb: RealInfluxDB, tmp_path: Path) -> None:
+    """The negative control: with no fault at all, the suite's own ledger shows that it loses samples."""
+    with open_stage(kafka, influxdb, tmp_path, SCENARIOS[0].mix, seed=1) as stage:
+        output = HOTSPOTS.name(stage.prefix)  # a topic that exists and that nobody else writes here
+        worker = textbook_worker(stage, output)
+        worker.start()
+        stage.workers.append(worker)
+        stage.pass_time(8)
+        stage.publisher.start()
+        stage.pass_time(12)
+        stage.publisher.stop()
+        stage.pass_time(12)
+        counted = Counter[str]()
+        for _, value, _ in stage.read_all(output):
+            result = json.loads(value)
+            counted[result["service"]] += round(result["samples"])
+        published = stage.ledger.samples_by_service()
+        print(f"textbook: {counted.total()} of {published.total()} samples")
+        assert counted.total() > 0, "it never reported: the control shows nothing"
+        assert counted.total() < 0.9 * published.total()
+
+
+def textbook_worker(stage: Stage, output: str) -> Worker:
+    command = [sys.executable, "-m", "tests.chaos.textbook", "--bus", stage.kafka.url, "--topic", stage.topic]
+    command += ["--output", output, "--group", f"{stage.prefix}textbook-group", "--window", str(WINDOW_S)]
+    return Worker(command, stage.folder / "textbook.log")
