@@ -64,7 +64,8 @@ class Cell:
         )
         self._sums[:, rows] += sums[:, present]
         bins = self.window.size_ns // HEAT_BIN_NS
-        heat = np.bincount(np.minimum(more.offset_ns // HEAT_BIN_NS, bins - 1), more.weight, bins)
+        bin_of = np.minimum(more.offset_ns // HEAT_BIN_NS, bins - 1)
+        heat = np.bincount(bin_of, more.weight, bins).astype(np.float64)
         self._heat = heat if self._heat is None else self._heat + heat
 
     def add_late(self, samples: float, value: float) -> None:

@@ -1,0 +1,126 @@
+"""``flamebus stream``: run a stream worker."""
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flamebus import metrics
+from flamebus.cli.options import BusOption, ConfigOption, PrefixOption, StoreOption
+from flamebus.config import Settings, load
+from flamebus.errors import BusUnavailableError
+
+if TYPE_CHECKING:
+    import asyncio
+
+    import faust
+
+    from streams.worker import Worker
+
+EXIT_RESTART = 18
+"""Something unexpected: the supervisor starts us again, and the log is read from the commit."""
+
+_CONNECT_DEADLINE_S = 15
+
+
+def register(app: typer.Typer, verb: str) -> None:
+    """Add the verb."""
+    app.command(verb)(stream)
+
+
+def stream(
+    *,
+    bus: BusOption = None,
+    store: StoreOption = None,
+    influx_url: Annotated[str | None, typer.Option("--influx-url", help="InfluxDB 2, http://host:8086")] = None,
+    influx_token: Annotated[str | None, typer.Option("--influx-token", help="Its token")] = None,
+    influx_org: Annotated[str | None, typer.Option("--influx-org", help="Its organisation")] = None,
+    influx_bucket: Annotated[str | None, typer.Option("--influx-bucket", help="Its bucket")] = None,
+    window: Annotated[str | None, typer.Option("--window", help="Size of a window, such as 10s")] = None,
+    lateness: Annotated[str | None, typer.Option("--lateness", help="How late data may be, such as 2s")] = None,
+    kinds: Annotated[str | None, typer.Option("--kinds", help="Kinds to read, comma-separated")] = None,
+    group: Annotated[str | None, typer.Option("--group", help="Consumer group")] = None,
+    top_k: Annotated[int | None, typer.Option("--top-k", help="Functions by self and by total per window")] = None,
+    topic_prefix: PrefixOption = None,
+    metrics_listen: Annotated[str | None, typer.Option("--metrics-listen", help="host:port of /metrics")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Close windows, find hotspots, write the store and InfluxDB, until interrupted."""
+    flags = {name: value for name, value in locals().items() if name != "config"}
+    settings = load(flags, file=config).settings
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if settings.metrics_listen:
+        metrics.serve(settings.metrics_listen)
+    sys.exit(run(settings))
+
+
+def run(settings: Settings) -> int:
+    """Run a worker; its exit code."""
+    import asyncio
+
+    from streams.app import build_app
+    from streams.worker import Worker
+
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    check_bus(settings)
+    worker = Worker(settings)
+    loop.run_until_complete(worker.start())
+    app = build_app(settings, worker)
+    return _execute(app, worker, loop)
+
+
+def _execute(app: "faust.App", worker: "Worker", loop: "asyncio.AbstractEventLoop") -> int:
+    import faust
+
+    from streams.metrics import EXITS
+
+    faust_worker = faust.Worker(app, loglevel="warning", loop=loop, console_port=0, quiet=True)
+    try:
+        faust_worker.execute_from_commandline()
+    except SystemExit as end:
+        return int(end.code or 0)
+    except Exception:
+        EXITS.inc()
+        logging.getLogger("flamebus.stream").exception("unexpected error; the log will be read from the last commit")
+        return EXIT_RESTART
+    return 0
+
+
+def check_bus(settings: Settings) -> None:
+    """Wait for the brokers and create the topics that are missing.
+
+    Raises:
+        BusUnavailableError: no broker answers in time.
+    """
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient, NewTopic
+
+    from flamebus.wire.topics import all_topics
+
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers, "log_level": 0})
+    try:
+        existing = admin.list_topics(timeout=_CONNECT_DEADLINE_S).topics
+    except KafkaException as error:
+        raise BusUnavailableError(
+            f"no broker answers at {settings.bus} within {_CONNECT_DEADLINE_S} s; check --bus and that Kafka runs"
+        ) from error
+    missing = [topic for topic in all_topics() if topic.name(settings.topic_prefix) not in existing]
+    for topic in missing:
+        # The embedded bus knows no administration, but makes a topic when it is asked for by name.
+        admin.list_topics(topic.name(settings.topic_prefix), timeout=_CONNECT_DEADLINE_S)
+    if missing:
+        prefix, partitions, replicas = settings.topic_prefix, settings.partitions, settings.replication
+        still = admin.list_topics(timeout=_CONNECT_DEADLINE_S).topics
+        wanted = [
+            NewTopic(topic.name(prefix), partitions, replicas, config=topic.broker_config())
+            for topic in missing
+            if topic.name(prefix) not in still
+        ]
+        for future in (admin.create_topics(wanted) if wanted else {}).values():
+            try:
+                future.result(_CONNECT_DEADLINE_S)
+            except KafkaException as error:
+                if "already exists" not in str(error):
+                    raise BusUnavailableError(f"cannot create topics at {settings.bus}: {error}") from error
