@@ -54,7 +54,7 @@ export function frameColor(node: FrameNode, by: ColorBy, isDark: boolean, search
   if (search.isOn && search.isHit) return oklch(isDark ? 0.72 : 0.76, 0.17, 325);
   const shade = (fraction(node.name) - 0.5) * 0.09;
   const lightness = (isDark ? 0.68 : 0.83) + shade;
-  if (search.isOn || node.key === "") return oklch(isDark ? 0.42 + shade / 2 : 0.9 + shade / 2, 0.008, 260);
+  if (search.isOn || node.key === "") return oklch(isDark ? 0.56 + shade / 2 : 0.9 + shade / 2, 0.008, 260);
   const [hue, chroma] = by === "kind" ? (KINDS[node.kind] ?? [300, 0.05]) : [mappingHue(node.mapping), 0.095];
   return oklch(lightness, chroma, hue + (fraction(node.mapping + node.name) - 0.5) * 22);
 }

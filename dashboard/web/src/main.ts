@@ -200,7 +200,7 @@ class Page {
     const tree = this.flame.current;
     if (!tree) return;
     const by = this.state.current.color;
-    const groups = selfBy(tree, (node) => (by === "kind" ? node.kind : node.mapping)).slice(0, LEGEND_ENTRIES);
+    const groups = selfBy(tree, (node) => (by === "kind" ? node.kind : node.mapping)).filter(([, value]) => value > 0).slice(0, LEGEND_ENTRIES);
     const entries = groups.map(([group, value]) => {
       const dot = el("span", { class: "dot" });
       dot.style.backgroundColor = groupColor(group, by, this.theme.isDark);

@@ -7,7 +7,7 @@ import { el } from "./dom";
 import { digits, moment, rate, rates, rateUnit } from "./format";
 import { cssColor } from "./theme";
 
-const HEIGHT_PX = 132;
+const HEIGHT_PX = 146;
 /** A brush narrower than this is a slip of the hand. */
 const MIN_BRUSH_PX = 6;
 
@@ -78,7 +78,7 @@ export class SeriesView {
         y: { range: (_plot, _low, high) => [0, Math.max(high * 1.12, 1e-6)] },
       },
       axes: [
-        { ...axis, size: 26, space: 70, values: [...CLOCK_TICKS] },
+        { ...axis, size: 40, space: 70, values: [...CLOCK_TICKS] },
         { ...axis, size: 46, space: 34, values: (_plot, splits) => splits.map(digits) },
       ],
       series: [
