@@ -28,9 +28,8 @@ need_python() {
   fi
 }
 
-need_kernel_tools() { # the compiler of BPF programs, and headers for it to read; both only matter on Linux as root
+need_kernel_tools() { # the compiler of BPF programs; our programs need no kernel headers
   [ -d /usr/lib/python3/dist-packages/bcc ] || packages+=(python3-bpfcc)
-  compgen -G '/usr/src/linux-headers-*' >/dev/null || [ -d "/lib/modules/$(uname -r)/build" ] || packages+=("linux-headers-$(dpkg --print-architecture)")
 }
 
 need_page_tools() {

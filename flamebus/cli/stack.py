@@ -38,8 +38,8 @@ def up(
     from infra import docker
     from infra.local import Ports
 
-    if docker.engine_version() and not local:
-        docker.compose("up", "--detach", "--build", "--wait")
+    if docker.runs_compose() and not local:
+        _compose(state, "up", "--detach", "--build", "--wait")
         return
     ports = Ports(
         kafka=kafka_port,
@@ -57,8 +57,8 @@ def down(*, state: StateOption = None, local: LocalOption = False) -> None:
     """Stop what ``up`` started and keep its data."""
     from infra import docker
 
-    if docker.engine_version() and not local:
-        docker.compose("down")
+    if docker.runs_compose() and not local:
+        _compose(state, "down")
     _print(_stack(state).down())
 
 
@@ -66,14 +66,25 @@ def status(*, state: StateOption = None, local: LocalOption = False, as_json: Js
     """Show what ``up`` has started and where it listens."""
     from infra import docker
 
-    if docker.engine_version() and not local:
-        docker.compose("ps", "--format", "json" if as_json else "table")
+    if docker.runs_compose() and not local:
+        _compose(state, "ps", "--format", "json" if as_json else "table")
         return
     parts = _stack(state).status()
     if as_json:
         typer.echo(json.dumps([part.model_dump(mode="json") for part in parts], indent=2))
     else:
         _print(parts)
+
+
+def _compose(state: Path | None, *arguments: str) -> None:
+    """Docker Compose with the token that the containers' InfluxDB got when it was new."""
+    from infra import docker
+    from infra.local import default_state
+    from infra.servers.influxdb import kept_token
+
+    folder = state or default_state()
+    folder.mkdir(parents=True, exist_ok=True)
+    docker.compose(*arguments, influx_token=kept_token(folder / "docker-influxdb-token"))
 
 
 def _stack(state: Path | None, ports: "Ports | None" = None) -> "Stack":
