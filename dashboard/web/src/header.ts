@@ -26,7 +26,7 @@ export class Header {
   private readonly from = el("input", { type: "datetime-local", step: "1", class: "input", "aria-label": "From" });
   private readonly to = el("input", { type: "datetime-local", step: "1", class: "input", "aria-label": "To" });
   private readonly custom: HTMLElement;
-  private readonly live = el("button", { type: "button", class: "button", id: "live", title: "Refresh every 10 s (l)" }, icon(ICONS.live), el("span", {}, "Live"));
+  private readonly live = el("button", { type: "button", class: "button", id: "live", "aria-label": "Live", title: "Refresh every 10 s (l)" }, icon(ICONS.live), el("span", {}, "Live"));
   readonly search = el("input", { type: "search", class: "input search", id: "search", placeholder: "Search functions…", "aria-label": "Search functions in the flame graph" });
 
   constructor(private readonly options: HeaderOptions) {
