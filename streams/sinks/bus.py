@@ -15,7 +15,8 @@ from flamebus.wire.topics import DEADLETTER, HOTSPOTS, WINDOWS, event_type
 from streams.merged import window_batches
 from streams.windows import ClosedWindow
 
-_MAX_REQUEST_BYTES = 8_388_608
+_MAX_REQUEST_BYTES = 64 * 1024 * 1024
+"""Counted before compression; a dead letter may be as large unpacked as whatever a producer squeezed past the broker."""
 _METADATA_AGE_MS = 5_000
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from flamebus.wire.topics import DEADLETTER, all_topics, samples_topic
@@ -128,11 +128,14 @@ class Stage:
 
     def committed(self) -> dict[int, int]:
         """Committed offset by partition, −1 for none."""
-        admin = AdminClient({"bootstrap.servers": self.kafka.address, "log_level": 2})
-        partitions = [TopicPartition(self.topic, number) for number in range(PARTITIONS)]
-        request = ConsumerGroupTopicPartitions(self.group, partitions)
-        answer = admin.list_consumer_group_offsets([request], request_timeout=10)[self.group].result()
-        return {found.partition: found.offset for found in answer.topic_partitions}
+        # Not the admin client's list_consumer_group_offsets: it crashed the process now and then (librdkafka 2.16).
+        settings = {"bootstrap.servers": self.kafka.address, "group.id": self.group, "log_level": 2}
+        consumer = Consumer(settings)
+        try:
+            wanted = [TopicPartition(self.topic, number) for number in range(PARTITIONS)]
+            return {found.partition: max(found.offset, -1) for found in consumer.committed(wanted, timeout=10)}
+        finally:
+            consumer.close()
 
     def read_all(self, topic: str) -> list[tuple[int, bytes, dict[str, bytes]]]:
         """Every record of a topic up to its end: partition, value, headers."""
