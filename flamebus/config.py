@@ -52,7 +52,9 @@ class Settings(BaseModel):
     hz: int = Field(99, ge=1, le=10_000, description="Samples per second and CPU.")
     service: str = Field("", description="Overrides the service name of every sample of this host.")
     service_rules: str = Field("", description="TOML file of [[rule]] tables that name services.")
-    interval: Duration = Field(10 * 10**9, description="Length of a batch; keeps dictionaries small when it divides the window.")
+    interval: Duration = Field(
+        10 * 10**9, description="Length of a batch; keeps dictionaries small when it divides the window."
+    )
     spool: str = Field("var/spool", description="Directory that keeps batches while the bus is away.")
     spool_bytes: int = Field(256 * 1024 * 1024, ge=0, description="Most bytes the spool may take.")
     symbol_cache_bytes: int = Field(24 * 1024 * 1024, ge=0, description="Most bytes of symbol tables kept in memory.")
