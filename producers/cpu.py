@@ -174,7 +174,7 @@ class CpuProducer:
                 perf.attach(self._events[-1], self._program.fd)
             for event in self._events:
                 perf.enable(event)
-        except BaseException:
+        except BaseException:  # supervisor: gives back what was opened, and raises
             self.stop()
             raise
 

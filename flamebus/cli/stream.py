@@ -81,7 +81,7 @@ def _execute(app: "faust.App", worker: "Worker", loop: "asyncio.AbstractEventLoo
         faust_worker.execute_from_commandline()
     except SystemExit as end:
         return int(end.code or 0)
-    except Exception:
+    except Exception:  # supervisor: log, count, end, be started again
         EXITS.inc()
         logging.getLogger("flamebus.stream").exception("unexpected error; the log will be read from the last commit")
         return EXIT_RESTART

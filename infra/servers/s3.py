@@ -24,7 +24,7 @@ class S3Server(Server):
     name: ClassVar[str] = "S3"
     # It listens on loopback only and holds test data only: these guard nothing.
     access_key: ClassVar[str] = "flamebus"
-    secret_key: ClassVar[str] = "flamebus-on-loopback"  # noqa: S105
+    secret_key: ClassVar[str] = "flamebus-on-loopback"  # noqa: S105 - see above
 
     def __init__(self, folder: Path, binary: Path, *, port: int | None = None, dies_with_parent: bool = True) -> None:
         super().__init__(folder, port=port, dies_with_parent=dies_with_parent)

@@ -1,0 +1,233 @@
+"""Where bytes lie: a directory or an S3 prefix, with writes that appear whole or not at all."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlparse
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from flamebus.errors import StoreUnavailableError, UsageError
+
+TEMPORARY_PREFIX = ".writing-"
+S3_CONNECT_TIMEOUT_S = 3
+S3_REQUEST_TIMEOUT_S = 20
+
+
+class StoreFiles(Protocol):
+    """Files below a location; names are relative and use ``/``. Every method raises StoreUnavailableError."""
+
+    location: str
+    filesystem: Any
+    root: str
+    is_local: bool
+
+    def list(self, folder: str) -> list[str]:
+        """Names of files and folders directly below, sorted; empty when the folder is not there."""
+        ...
+
+    def read_bytes(self, name: str) -> bytes | None:
+        """A whole file, or ``None`` when it is not there."""
+        ...
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Put a whole file in place at once."""
+        ...
+
+    def write_table(self, name: str, table: pa.Table, row_group_rows: int) -> None:
+        """Put a Parquet file in place at once."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove a file; one that is gone already is no error."""
+        ...
+
+    def check(self) -> None:
+        """Raise unless the location exists and answers."""
+        ...
+
+
+def open_files(location: str, s3_endpoint: str = "") -> StoreFiles:
+    """The files of a location.
+
+    Args:
+        location: a directory, or ``s3://bucket/prefix``; keys of S3 come from AWS's usual variables and files.
+        s3_endpoint: ``http://host:port`` of a server other than AWS.
+
+    Raises:
+        UsageError: a location of another scheme.
+    """
+    if location.startswith("s3://"):
+        return S3Files(location, s3_endpoint)
+    if "://" in location:
+        raise UsageError(f"not a store: {location!r}; write a directory or s3://bucket/prefix")
+    return LocalFiles(location)
+
+
+def write_parquet(target: Any, table: pa.Table, row_group_rows: int) -> None:
+    """The one form of all our Parquet files: zstd, dictionaries, plain column types for every reader."""
+    with pq.ParquetWriter(target, table.schema, compression="zstd", use_dictionary=True, store_schema=False) as writer:
+        writer.write_table(table, row_group_size=row_group_rows)
+
+
+@contextmanager
+def translated(action: str) -> Iterator[None]:
+    """Turn what the file system says into our error, naming what we were doing."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise StoreUnavailableError(f"cannot {action}: {reason}") from error
+
+
+class LocalFiles:
+    """A directory. Files are written under a temporary name beside their place, synced, and renamed."""
+
+    is_local = True
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+        self.root = str(Path(location).absolute())
+        self.filesystem = pafs.LocalFileSystem()
+
+    def _path(self, name: str) -> Path:
+        return Path(self.root, name)
+
+    def list(self, folder: str) -> list[str]:
+        """See StoreFiles."""
+        with translated(f"list {folder} in the store {self.location}"):
+            try:
+                return sorted(entry for entry in os.listdir(self._path(folder)) if not entry.startswith("."))  # noqa: PTH208 - names are all we need, and there are thousands
+            except FileNotFoundError:
+                return []
+
+    def read_bytes(self, name: str) -> bytes | None:
+        """See StoreFiles."""
+        with translated(f"read {name} in the store {self.location}"):
+            try:
+                return self._path(name).read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """See StoreFiles."""
+        with self._in_place(name) as temporary:
+            temporary.write_bytes(data)
+
+    def write_table(self, name: str, table: pa.Table, row_group_rows: int) -> None:
+        """See StoreFiles."""
+        with self._in_place(name) as temporary:
+            write_parquet(str(temporary), table, row_group_rows)
+
+    @contextmanager
+    def _in_place(self, name: str) -> Iterator[Path]:
+        path = self._path(name)
+        temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
+        with translated(f"write {name} to the store {self.location}"):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                yield temporary
+                _sync(temporary)
+                temporary.replace(path)
+                _sync(path.parent)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def delete(self, name: str) -> None:
+        """See StoreFiles; folders that become empty go too."""
+        with translated(f"delete {name} in the store {self.location}"):
+            path = self._path(name)
+            path.unlink(missing_ok=True)
+            parent = path.parent
+            while str(parent) != self.root and parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
+                parent = parent.parent
+
+    def check(self) -> None:
+        """See StoreFiles."""
+        if not Path(self.root).is_dir():
+            raise StoreUnavailableError(f"there is no store at {self.location}: no such directory")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class S3Files:
+    """A prefix of an S3 bucket. An object appears when its upload is complete, so no rename is needed."""
+
+    is_local = False
+
+    def __init__(self, location: str, endpoint: str) -> None:
+        bucket, _, prefix = location.removeprefix("s3://").strip("/").partition("/")
+        if not bucket:
+            raise UsageError(f"not a store: {location!r}; write s3://bucket/prefix")
+        self.location = location
+        self.root = f"{bucket}/{prefix}" if prefix else bucket
+        self._bucket = bucket
+        parsed = urlparse(endpoint)
+        options: dict[str, Any] = {"endpoint_override": parsed.netloc, "scheme": parsed.scheme} if endpoint else {}
+        with translated(f"open the store {location}"):
+            self.filesystem = pafs.S3FileSystem(
+                **options,
+                connect_timeout=S3_CONNECT_TIMEOUT_S,
+                request_timeout=S3_REQUEST_TIMEOUT_S,
+                retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=2),
+            )
+
+    def _path(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+    def list(self, folder: str) -> list[str]:
+        """See StoreFiles."""
+        with translated(f"list {folder} in the store {self.location}"):
+            selector = pafs.FileSelector(self._path(folder), allow_not_found=True)
+            return sorted(info.base_name for info in self.filesystem.get_file_info(selector) if info.base_name)
+
+    def read_bytes(self, name: str) -> bytes | None:
+        """See StoreFiles."""
+        with translated(f"read {name} in the store {self.location}"):
+            try:
+                with self.filesystem.open_input_file(self._path(name)) as stream:
+                    data: bytes = stream.read()
+                    return data
+            except FileNotFoundError:
+                return None
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """See StoreFiles."""
+        with (
+            translated(f"write {name} to the store {self.location}"),
+            self.filesystem.open_output_stream(self._path(name)) as stream,
+        ):
+            stream.write(data)
+
+    def write_table(self, name: str, table: pa.Table, row_group_rows: int) -> None:
+        """See StoreFiles; the file is made in memory, so that a failure halfway uploads nothing."""
+        buffer = pa.BufferOutputStream()
+        write_parquet(buffer, table, row_group_rows)
+        self.write_bytes(name, buffer.getvalue())
+
+    def delete(self, name: str) -> None:
+        """See StoreFiles."""
+        with translated(f"delete {name} in the store {self.location}"):
+            try:
+                self.filesystem.delete_file(self._path(name))
+            except FileNotFoundError:
+                return
+
+    def check(self) -> None:
+        """See StoreFiles."""
+        with translated(f"reach the store {self.location}"):
+            info = self.filesystem.get_file_info(self._bucket)
+        if info.type == pafs.FileType.NotFound:
+            raise StoreUnavailableError(f"there is no store at {self.location}: no bucket {self._bucket!r}")

@@ -1,0 +1,104 @@
+"""What lies where: datasets, partition folders, and names of files that say which part of the log they came from."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from urllib.parse import quote
+
+from flamebus.errors import UsageError
+from flamebus.window_profile import LogRange
+
+HOUR_NS = 3600 * 10**9
+MANIFEST = "_compacted.json"
+_WINDOW_FILE = re.compile(r"(?P<key>w-.+-\d{5}-\d{19}(?:-[0-9a-f]{16})?)_(?P<first>\d+)-(?P<last>\d+)\.parquet")
+
+
+class Dataset(StrEnum):
+    """The folders at the top of a store."""
+
+    SAMPLES = "samples"
+    STACKS = "stacks"
+    FRAMES = "frames"
+    WINDOWS = "windows"
+    HEAT = "heat"
+    LOSSES = "losses"
+
+    @property
+    def is_dictionary(self) -> bool:
+        """Whether its rows explain ids of the same date instead of belonging to a window."""
+        return self in {Dataset.STACKS, Dataset.FRAMES}
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """Half-open range ``[from, to)`` of window starts, ns UTC."""
+
+    from_unix_nano: int
+    to_unix_nano: int
+
+    def __post_init__(self) -> None:
+        if self.from_unix_nano >= self.to_unix_nano:
+            raise UsageError("the time range is empty or reversed: its start must be before its end")
+
+    def dates(self) -> tuple[str, str]:
+        """First and last date that the range touches."""
+        return date_of(self.from_unix_nano), date_of(self.to_unix_nano - 1)
+
+    def hours(self) -> tuple[str, str]:
+        """First and last hour that the range touches, as ``2026-01-31/07``."""
+        return hour_of(self.from_unix_nano), hour_of(self.to_unix_nano - 1)
+
+
+def date_of(unix_nano: int) -> str:
+    """UTC date as in ``date=``."""
+    return f"{datetime.fromtimestamp(unix_nano // 10**9, UTC):%Y-%m-%d}"
+
+
+def hour_of(unix_nano: int) -> str:
+    """UTC date and hour, ``2026-01-31/07``: sorts as time does."""
+    return f"{datetime.fromtimestamp(unix_nano // 10**9, UTC):%Y-%m-%d/%H}"
+
+
+def hour_start(date: str, hour: str) -> int:
+    """Unix ns at which the hour of a folder begins."""
+    return int(datetime.fromisoformat(f"{date}T{hour}:00:00+00:00").timestamp()) * 10**9
+
+
+def folder(dataset: Dataset, kind: str, unix_nano: int) -> str:
+    """Folder of the hour that a window starts in, relative to the store."""
+    date, hour = hour_of(unix_nano).split("/")
+    return f"{dataset}/kind={kind}/date={date}/hour={hour}"
+
+
+def window_file(origin: LogRange, window_start_unix_nano: int, content: str = "") -> str:
+    """Name of the file of one partition's window.
+
+    Args:
+        origin: records that it was computed from.
+        window_start_unix_nano: the window's start.
+        content: 16 hexadecimal digits for dictionaries, whose rows depend on what was written before.
+    """
+    key = f"w-{quote(origin.topic, safe='.')}-{origin.partition:05d}-{window_start_unix_nano:019d}"
+    suffix = f"-{content}" if content else ""
+    return f"{key}{suffix}_{origin.first_offset}-{origin.last_offset}.parquet"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class WindowFile:
+    """A file's name taken apart.
+
+    Two files with the same ``key`` are the same window of the same partition, computed twice from the log: a worker
+    that died between writing and committing. Only the one that saw most of the log counts.
+    """
+
+    key: str
+    last_offset: int
+    first_offset: int
+    name: str
+
+
+def parse_window_file(name: str) -> WindowFile | None:
+    """The parts of a window's file name; ``None`` for any other file."""
+    match = _WINDOW_FILE.fullmatch(name)
+    return WindowFile(match["key"], int(match["last"]), int(match["first"]), name) if match else None
