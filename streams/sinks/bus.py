@@ -16,7 +16,7 @@ from streams.merged import window_batches
 from streams.windows import ClosedWindow
 
 _MAX_REQUEST_BYTES = 64 * 1024 * 1024
-"""Counted before compression; a dead letter may be as large unpacked as whatever a producer squeezed past the broker."""
+"""Counted before compression: a dead letter may be as large unpacked as what a producer squeezed past the broker."""
 _METADATA_AGE_MS = 5_000
 
 
