@@ -45,7 +45,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def _is_full_run(config: pytest.Config) -> bool:
     options = config.option
-    selected = options.keyword or options.markexpr or options.collectonly or options.lf or options.deselect
+    selected = (
+        options.keyword or options.markexpr or options.collectonly or getattr(options, "lf", False) or options.deselect
+    )
     return not selected and [Path(name).absolute() for name in config.args] == [_TESTS]
 
 
