@@ -1,0 +1,64 @@
+"""``flamebus demo``: everything on this machine, for a look."""
+
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flamebus.clock import NANOSECONDS, parse_duration
+from flamebus.errors import FlamebusError
+
+_LOOK_BACK_NS = 60 * NANOSECONDS["s"]
+_TOP_LINES = 12
+
+
+def register(app: typer.Typer, verb: str) -> None:
+    """Add the verb."""
+    app.command(verb)(demo)
+
+
+def demo(
+    *,
+    duration: Annotated[str | None, typer.Option("--duration", help="End after this long, such as 30s or 30")] = None,
+    hz: Annotated[int, typer.Option("--hz", min=1, help="Samples per second and CPU")] = 99,
+) -> None:
+    """Run agent, bus, worker, store, page and a small workload here until interrupted; nothing stays behind."""
+    from infra.demo import Demo
+
+    duration_s = None
+    if duration is not None:
+        duration_s = parse_duration(f"{duration}s" if duration.isdecimal() else duration) / NANOSECONDS["s"]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(prefix="flamebus-demo-") as folder:
+        running = Demo(Path(folder), hz)
+        try:
+            running.start()
+            typer.echo(f"The page is at {running.url}\nThe first window closes about 13 s after the start.")
+            running.watch(duration_s, lambda: show(running.store, running.url))
+        except KeyboardInterrupt:
+            typer.echo("\nending …")
+        finally:
+            running.stop()
+
+
+def show(store: Path, url: str) -> None:
+    """Draw a live top: over the last one on a terminal, elsewhere below it and only every five seconds."""
+    from flamebus.cli.top import top_text
+    from flamebus.store.layout import TimeRange
+    from flamebus.store.reader import StoreReader, top_functions
+
+    now = time.time_ns()
+    if not sys.stdout.isatty() and now // NANOSECONDS["s"] % 5:
+        return
+    try:
+        found = StoreReader(str(store)).stacks(None, "cpu", TimeRange(now - _LOOK_BACK_NS, now))
+    except FlamebusError as error:
+        typer.echo(f"top: {error}", err=True)
+        return
+    functions = [entry for entry in top_functions(found) if entry.mapping != "[service]"][:_TOP_LINES]
+    text = top_text(found, functions) if functions else "waiting for the first window …"
+    typer.echo(f"\x1b[2J\x1b[Hflamebus demo · {url} · Ctrl-C ends it\n\n{text}" if sys.stdout.isatty() else text)

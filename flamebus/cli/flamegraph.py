@@ -1,0 +1,118 @@
+"""``flamebus flamegraph``: a profile as text, JSON or folded stacks."""
+
+import json
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flamebus.cli.options import ConfigOption, StoreOption
+from flamebus.cli.profile_options import (
+    FromOption,
+    KindOption,
+    ServiceOption,
+    SinceOption,
+    ToOption,
+    open_reader,
+    time_range,
+)
+from flamebus.config import load
+from flamebus.folded import format_folded
+from flamebus.store.reader import StackTotals
+from flamebus.tree import CallTree, build_tree
+
+_SMALLEST_SHARE = 0.005
+"""Below this a line of the text form says less than it takes."""
+
+
+class Format(StrEnum):
+    """What can be written."""
+
+    TEXT = "text"
+    JSON = "json"
+    FOLDED = "folded"
+
+
+def register(app: typer.Typer, verb: str) -> None:
+    """Add the verb."""
+    app.command(verb)(flamegraph)
+
+
+def flamegraph(
+    *,
+    service: ServiceOption = None,
+    kind: KindOption = "cpu",
+    since: SinceOption = None,
+    start: FromOption = None,
+    end: ToOption = None,
+    form: Annotated[Format, typer.Option("--format", help="What to write")] = Format.TEXT,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File; standard output when not given")] = None,
+    max_nodes: Annotated[int, typer.Option("--max-nodes", min=1, help="Most nodes of text and JSON")] = 8192,
+    store: StoreOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Write the flame graph of a service, or of all with the service as the outermost frame."""
+    settings = load({"store": store}, file=config).settings
+    span = time_range(since, start, end)
+    found = open_reader(settings.store, settings.s3_endpoint, service, span).stacks(service, kind, span)
+    text = rendered(found, form, max_nodes)
+    if output is None:
+        typer.echo(text)
+    else:
+        output.write_text(text + "\n")
+
+
+def rendered(found: StackTotals, form: Format, max_nodes: int) -> str:
+    """The profile in one of the forms."""
+    if form is Format.FOLDED:
+        pairs = (([found.frames[row].function for row in stack], value) for stack, value in found.pairs())
+        return "\n".join(format_folded(pairs))
+    tree = build_tree(found.frames, found.pairs()).prune(max_nodes)
+    if form is Format.JSON:
+        return json.dumps(_nested(tree), ensure_ascii=False)
+    return "\n".join(_text_lines(tree))
+
+
+def _children(tree: CallTree) -> list[list[int]]:
+    children: list[list[int]] = [[] for _ in tree.parent]
+    for row, parent in enumerate(tree.parent.tolist()[1:], start=1):
+        children[parent].append(row)
+    for rows in children:
+        rows.sort(key=lambda row: -int(tree.total_value[row]))
+    return children
+
+
+def _nested(tree: CallTree) -> dict[str, object]:
+    """The tree as d3 wants it: name, value, children. Built from the leaves up, since stacks may be deep."""
+    children = _children(tree)
+    nodes: list[dict[str, object]] = [{} for _ in tree.parent]
+    for row in range(len(nodes) - 1, -1, -1):
+        frame = tree.frames[int(tree.frame[row])] if row else None
+        nodes[row] = {
+            "name": frame.function if frame else "all",
+            "mapping": frame.mapping if frame else "",
+            "kind": frame.kind.label if frame else "",
+            "value": int(tree.total_value[row]),
+            "self": int(tree.self_value[row]),
+            "children": [nodes[child] for child in children[row]],
+        }
+    return nodes[0]
+
+
+def _text_lines(tree: CallTree) -> Iterator[str]:
+    total = int(tree.total_value[0])
+    if not total:
+        yield "no samples in this range; is an agent running? (flamebus agent)"
+        return
+    children = _children(tree)
+    stack = [(row, 0) for row in reversed(children[0])]
+    while stack:
+        row, depth = stack.pop()
+        share = int(tree.total_value[row]) / total
+        if share < _SMALLEST_SHARE:
+            continue
+        frame = tree.frames[int(tree.frame[row])]
+        yield f"{share:7.2%} {int(tree.self_value[row]) / total:7.2%}  {'  ' * depth}{frame.function} ({frame.mapping})"
+        stack += [(child, depth + 1) for child in reversed(children[row])]

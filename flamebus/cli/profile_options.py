@@ -1,0 +1,47 @@
+"""Options of verbs that look at a profile in the store, and how they become a question."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from flamebus.clock import NANOSECONDS, parse_duration, parse_time
+from flamebus.errors import UsageError
+from flamebus.store.layout import TimeRange
+from flamebus.store.reader import StoreReader
+
+ServiceOption = Annotated[str | None, typer.Option("--service", help="Service; all of them when not given")]
+KindOption = Annotated[str, typer.Option("--kind", help="Kind of samples")]
+SinceOption = Annotated[str | None, typer.Option("--since", help="How far back, such as 15m (default 1h)")]
+FromOption = Annotated[str | None, typer.Option("--from", help="Start: now, -15m, 2026-01-31T12:00:00Z")]
+ToOption = Annotated[str | None, typer.Option("--to", help="End, like --from (default now)")]
+
+_DEFAULT_NS = NANOSECONDS["h"]
+
+
+def time_range(since: str | None, start: str | None, end: str | None) -> TimeRange:
+    """The range asked for; the last hour by default.
+
+    Raises:
+        UsageError: not a time, both ways at once, or a reversed range.
+    """
+    now = time.time_ns()
+    if since and (start or end):
+        raise UsageError("give either --since or --from and --to")
+    to = parse_time(end, now) if end else now
+    begin = parse_time(start, now) if start else to - (parse_duration(since) if since else _DEFAULT_NS)
+    return TimeRange(begin, to)
+
+
+def open_reader(store: str, s3_endpoint: str, service: str | None, span: TimeRange) -> StoreReader:
+    """The store, known to exist and to know the service.
+
+    Raises:
+        StoreUnavailableError: there is no store.
+        UsageError: no such service in the range.
+    """
+    reader = StoreReader(store, s3_endpoint)
+    reader.check()
+    if service is not None:
+        reader.require_service(service, span)
+    return reader
