@@ -122,7 +122,7 @@ class Stack:
 
     def __init__(self, state: Path, cache: Path, ports: Ports, say: Callable[[str], None]) -> None:
         state.mkdir(parents=True, exist_ok=True)
-        self._state = state
+        self._state = state.absolute()  # the processes have it as their working directory
         self._cache = cache
         self._ports = ports
         self._say = say
@@ -222,7 +222,7 @@ class Stack:
         log.unlink(missing_ok=True)  # what an earlier process said would be taken for this one's words
         command = [sys.executable, "-m", "flamebus", name.value, *arguments]
         settings = {**environment, "FLAMEBUS_METRICS_LISTEN": address}
-        process = launch(command, log, environment=settings, dies_with_parent=False)
+        process = launch(command, log, environment=settings, folder=self._state, dies_with_parent=False)
         self._remember(name, process.pid, address, log)
         wait_until(lambda: process.poll() is not None or accepts_connections(port), _READY_DEADLINE_S)
         if process.poll() is not None:

@@ -127,9 +127,10 @@ def launch(
     log: Path,
     *,
     environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
     dies_with_parent: bool,
 ) -> subprocess.Popen[bytes]:
-    """Starts a program in its own session, with its output appended to ``log``.
+    """Starts a program in its own session, with its output appended to ``log`` and ``folder`` as its working directory.
 
     With ``dies_with_parent`` the kernel kills the program when the *thread* that called this ends, however it ends, so
     that a killed test run leaves no servers; call it from a thread that lives as long as the server should.
@@ -145,6 +146,7 @@ def launch(
             return subprocess.Popen(
                 command,
                 env={**os.environ, **(environment or {})},
+                cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
