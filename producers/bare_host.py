@@ -1,4 +1,4 @@
-"""What ``/proc`` alone tells: commands, threads, and addresses as files with offsets, but no functions."""
+"""What ``/proc`` tells: commands, threads, mapped files, and with their symbols the functions of addresses."""
 
 import bisect
 import os
@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flamebus.frames import FrameKind, Location, Mapping
+from flamebus.frames import Line, Location, Mapping
 from flamebus.profile import SERVICE_ATTRIBUTE, UNKNOWN_SERVICE, Resource
 from producers.resolve import Image
+from producers.symbols.images import Images
+from producers.symbols.kernel import KernelSymbols
 
 MAX_PROCESSES = 4_096
 _MAX_THREADS = 4_096  # of one process; names are read again after that
-_KERNEL_MAPPING = Mapping("[kernel]")
 _SERVICE_VARIABLE = b"OTEL_SERVICE_NAME="
 
 
@@ -38,6 +39,8 @@ class BareHost:
         self._proc, self._service = proc, service
         self._processes: OrderedDict[int, _Process] = OrderedDict()
         self._next_key = 0
+        self._images = Images()
+        self._kernel = KernelSymbols()
 
     def image(self, tgid: int) -> Image:
         """The process as it is, or was when it was last seen."""
@@ -61,7 +64,7 @@ class BareHost:
 
     def kernel_locations(self, addresses: Sequence[int]) -> Sequence[Location]:
         """The addresses as they are."""
-        return [Location(_KERNEL_MAPPING, address, FrameKind.KERNEL) for address in addresses]
+        return [self._kernel.location(address) for address in addresses]
 
     def _process(self, tgid: int, *, look: bool = True) -> _Process:
         known = self._processes.get(tgid)
@@ -126,4 +129,15 @@ class BareHost:
         if index < 0 or address >= process.mappings[index].limit:
             return Location(Mapping(), address)
         mapping = process.mappings[index]
-        return Location(mapping, address - mapping.start + mapping.offset)
+        return self._resolved(process.image.tgid, mapping, address - mapping.start + mapping.offset)
+
+    def _resolved(self, tgid: int, mapping: Mapping, file_offset: int) -> Location:
+        """The function at an offset of a mapped file; its address in the file's own numbering when there is none."""
+        image = self._images.open(f"{self._proc}/{tgid}/root{mapping.file}", mapping.file)
+        # One mapping per file: where it lies in this process is no part of what a location is.
+        file = Mapping(mapping.file, image.layout.build_id if image else "")
+        if image is None:
+            return Location(file, file_offset)
+        address = image.address_of(file_offset)
+        found = image.function(address)
+        return Location(file, address) if found is None else Location(file, found[1], lines=(Line(found[0]),))

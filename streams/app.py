@@ -1,7 +1,8 @@
 """The Faust application: membership, fetching, flow control and life cycle come from Faust, exactness from us."""
 
-import logging
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -12,7 +13,6 @@ from flamebus.wire.topics import samples_topic
 from streams.transport import ExactTransport, check_private_names
 from streams.worker import COMMIT_S, TICK_S, Worker
 
-_log = logging.getLogger(__name__)
 _BUFFER_RECORDS = 64
 _SESSION_TIMEOUT_S = 6
 """The least that brokers allow: a killed worker's partitions move on after it."""
@@ -29,6 +29,8 @@ def build_app(settings: Settings, worker: Worker) -> faust.App:
         settings.group,
         broker=[f"kafka://{server}" for server in settings.bootstrap_servers.split(",")],
         store="memory://",
+        # No table is kept, yet Faust makes this folder; not in the directory that somebody happens to stand in.
+        datadir=str(Path(tempfile.gettempdir()) / "flamebus-faust"),
         autodiscover=False,
         web_enabled=False,
         topic_allow_declare=False,
