@@ -1,7 +1,7 @@
 """The file of ``flamebus record``: records of the bus exactly as they were, one after the other.
 
-A file holds entries; an entry is its length (u32, little-endian) and that many bytes of MessagePack. The
-first entry is a map with ``schema``, ``schema_version``, ``topic_prefix`` and ``created_unix_nano``; each further one is
+A file holds entries; an entry is its length (u32, little-endian) and that many bytes of MessagePack. The first entry
+is a map with ``schema``, ``schema_version``, ``topic_prefix`` and ``created_unix_nano``; each further one is
 ``[topic, partition, offset, timestamp_unix_nano, key, value, headers]``. An entry is written whole, so a recorder
 that is killed leaves at most one broken entry, at the end.
 """
