@@ -192,6 +192,9 @@ def test_a_killed_parent_takes_its_server_along(tmp_path: Path) -> None:
         assert parent.stdout is not None
         child = ProcessIdentity.of(int(parent.stdout.readline()))
         assert child.is_alive()
+        # The tie to the parent is made by setpriv, in the instant before it becomes the program.
+        command_line = Path(f"/proc/{child.pid}/cmdline")
+        assert wait_until(lambda: b"setpriv" not in command_line.read_bytes(), 10)
         parent.kill()
     assert wait_until(lambda: not child.is_alive(), 10)
 
