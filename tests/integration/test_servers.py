@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -22,7 +23,6 @@ from infra.servers.process import ProcessIdentity, Server, free_port, launch, wa
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from tests.support.servers import RealInfluxDB, RealS3, RealServer
 
