@@ -7,8 +7,8 @@ from dashboard.source import Found, Heat, Question, Series, Sums, Top, Tree, Tre
 from flamebus.frames import Frame
 from flamebus.profile import Loss
 from flamebus.store import layout
-from flamebus.store.reader import StackTotals, StoreReader, share_of, top_functions
-from flamebus.tree import build_tree
+from flamebus.store.reader import StoreReader
+from flamebus.store.totals import StackTotals, matching, search, top_functions
 from flamebus.window_profile import HEAT_BIN_NS
 
 _NO_FRAME = Frame("all")
@@ -66,7 +66,7 @@ class StoredProfiles:
     def tree(self, question: Question, max_nodes: int) -> Tree:
         """See Source."""
         found = self._stacks(question)
-        tree = build_tree(found.frames, found.pairs()).prune(max_nodes)
+        tree = found.tree().prune(max_nodes)
         columns = (tree.parent.tolist(), tree.frame.tolist(), tree.self_value.tolist(), tree.total_value.tolist())
         frames = tree.frames or (_NO_FRAME,)
         nodes = [TreeNode(p, frames[f], own, whole) for p, f, own, whole in zip(*columns, strict=True)]
@@ -74,15 +74,13 @@ class StoredProfiles:
 
     def top(self, question: Question, limit: int, search: str) -> Top:
         """See Source."""
-        functions = top_functions(self._stacks(question), search)
-        return Top(functions[:limit], len(functions))
+        found = self._stacks(question)
+        return Top(top_functions(found, search, limit), len(matching(found.frames, search)))
 
     def search(self, question: Question, text: str) -> Found:
         """See Source."""
-        found = self._stacks(question)
-        matching = {row for row, frame in enumerate(found.frames) if text.lower() in frame.function.lower()}
-        value = sum(value for stack, value in found.pairs() if not matching.isdisjoint(stack))
-        return Found(value, share_of(value, found), len(matching))
+        found = search(self._stacks(question), text)
+        return Found(found.value, found.share, found.function_count)
 
     def losses(self, question: Question) -> Sequence[Loss]:
         """See Source."""

@@ -1,6 +1,6 @@
 """The call tree of a profile: what a flame graph draws."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,39 +50,58 @@ class CallTree:
             self.frame[kept],
             self.self_value[kept],
             self.total_value[kept],
-            count - len(kept),
+            self.pruned_count + count - len(kept),
         )
 
+    def children(self) -> list[list[int]]:
+        """Callees of each node, heaviest first."""
+        found: list[list[int]] = [[] for _ in self.parent]
+        order = np.argsort(-self.total_value[1:], kind="stable") + 1
+        for row, parent in zip(order.tolist(), self.parent[order].tolist(), strict=True):
+            found[parent].append(row)
+        return found
 
-def build_tree(frames: Sequence[Frame], stacks: Iterable[tuple[Sequence[int], int]]) -> CallTree:
-    """The tree of weighted stacks.
+
+def build_tree(frames: Sequence[Frame], rows: U32, first: I64, value: I64) -> CallTree:
+    """The tree of weighted stacks, grown by one level of all stacks at a time.
 
     Args:
         frames: what stacks refer to by row.
-        stacks: rows of frames, leaf first, and a value.
+        rows: rows of frames of all stacks one after another, each leaf first.
+        first: shape ``(n_stacks + 1,)``; stack ``i`` is ``rows[first[i]:first[i + 1]]``.
+        value: of each stack, shape ``(n_stacks,)``.
     """
-    nodes: dict[tuple[int, int], int] = {}
-    parent, frame, own = [ROOT], [0], [0]
-    for rows, value in stacks:
-        node = ROOT
-        for row in reversed(rows):
-            key = (node, row)
-            found = nodes.get(key)
-            if found is None:
-                found = nodes[key] = len(parent)
-                parent.append(node)
-                frame.append(row)
-                own.append(0)
-            node = found
-        own[node] += value
-    total = np.array(own, dtype=np.int64)
-    # Callers have smaller rows than callees, so one pass from the end adds everything up.
-    for row in range(len(parent) - 1, 0, -1):
-        total[parent[row]] += total[row]
+    parents, node_frames = [np.zeros(1, dtype=np.int64)], [np.zeros(1, dtype=np.int64)]
+    node = np.zeros(len(value), dtype=np.int64)
+    length = np.diff(first)
+    count, depth = 1, 0
+    deeper = np.flatnonzero(length > depth)
+    while len(deeper):
+        frame = rows[first[deeper] + length[deeper] - 1 - depth].astype(np.int64)
+        keys, number = np.unique(node[deeper] * len(frames) + frame, return_inverse=True)
+        parents.append(keys // len(frames))
+        node_frames.append(keys % len(frames))
+        node[deeper] = count + number
+        count += len(keys)
+        depth += 1
+        deeper = deeper[length[deeper] > depth]
+    own = np.zeros(count, dtype=np.int64)
+    np.add.at(own, node, value)
     return CallTree(
         tuple(frames),
-        np.array(parent, dtype=np.uint32),
-        np.array(frame, dtype=np.uint32),
-        np.array(own, dtype=np.int64),
-        total,
+        np.concatenate(parents).astype(np.uint32),
+        np.concatenate(node_frames).astype(np.uint32),
+        own,
+        _totals(own, parents),
     )
+
+
+def _totals(own: I64, parents: list[I64]) -> I64:
+    """Own values and those of all callees; ``parents`` holds each level's callers, so the deepest level goes first."""
+    total = own.copy()
+    end = len(total)
+    for level in reversed(parents[1:]):
+        start = end - len(level)
+        np.add.at(total, level, total[start:end])
+        end = start
+    return total

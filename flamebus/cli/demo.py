@@ -49,7 +49,8 @@ def show(store: Path, url: str) -> None:
     """Draw a live top: over the last one on a terminal, elsewhere below it and only every five seconds."""
     from flamebus.cli.top import top_text
     from flamebus.store.layout import TimeRange
-    from flamebus.store.reader import StoreReader, top_functions
+    from flamebus.store.reader import StoreReader
+    from flamebus.store.totals import top_functions
 
     now = time.time_ns()
     if not sys.stdout.isatty() and now // NANOSECONDS["s"] % 5:

@@ -20,8 +20,8 @@ from flamebus.cli.profile_options import (
 )
 from flamebus.config import load
 from flamebus.folded import format_folded
-from flamebus.store.reader import StackTotals
-from flamebus.tree import CallTree, build_tree
+from flamebus.store.totals import StackTotals
+from flamebus.tree import CallTree
 
 _SMALLEST_SHARE = 0.005
 """Below this a line of the text form says less than it takes."""
@@ -69,24 +69,15 @@ def rendered(found: StackTotals, form: Format, max_nodes: int) -> str:
     if form is Format.FOLDED:
         pairs = (([found.frames[row].function for row in stack], value) for stack, value in found.pairs())
         return "\n".join(format_folded(pairs))
-    tree = build_tree(found.frames, found.pairs()).prune(max_nodes)
+    tree = found.tree().prune(max_nodes)
     if form is Format.JSON:
         return json.dumps(_nested(tree), ensure_ascii=False)
     return "\n".join(_text_lines(tree))
 
 
-def _children(tree: CallTree) -> list[list[int]]:
-    children: list[list[int]] = [[] for _ in tree.parent]
-    for row, parent in enumerate(tree.parent.tolist()[1:], start=1):
-        children[parent].append(row)
-    for rows in children:
-        rows.sort(key=lambda row: -int(tree.total_value[row]))
-    return children
-
-
 def _nested(tree: CallTree) -> dict[str, object]:
     """The tree as d3 wants it: name, value, children. Built from the leaves up, since stacks may be deep."""
-    children = _children(tree)
+    children = tree.children()
     nodes: list[dict[str, object]] = [{} for _ in tree.parent]
     for row in range(len(nodes) - 1, -1, -1):
         frame = tree.frames[int(tree.frame[row])] if row else None
@@ -106,7 +97,7 @@ def _text_lines(tree: CallTree) -> Iterator[str]:
     if not total:
         yield "no samples in this range; is an agent running? (flamebus agent)"
         return
-    children = _children(tree)
+    children = tree.children()
     stack = [(row, 0) for row in reversed(children[0])]
     while stack:
         row, depth = stack.pop()

@@ -17,7 +17,7 @@ from flamebus.cli.profile_options import (
 )
 from flamebus.config import load
 from flamebus.hotspot import FunctionHotspot
-from flamebus.store.reader import StackTotals, top_functions
+from flamebus.store.totals import StackTotals, top_functions
 
 
 def register(app: typer.Typer, verb: str) -> None:
@@ -41,7 +41,7 @@ def top(
     settings = load({"store": store}, file=config).settings
     span = time_range(since, start, end)
     found = open_reader(settings.store, settings.s3_endpoint, service, span).stacks(service, kind, span)
-    functions = top_functions(found)[:limit]
+    functions = top_functions(found, limit=limit)
     if as_json:
         rows = [_row(function) for function in functions]
         typer.echo(

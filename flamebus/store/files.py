@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -39,8 +39,18 @@ class StoreFiles(Protocol):
         """Put a whole file in place at once."""
         ...
 
-    def write_table(self, name: str, table: pa.Table, row_group_rows: int) -> None:
-        """Put a Parquet file in place at once."""
+    def write_table(
+        self, name: str, table: pa.Table, row_group_rows: int, metadata: Mapping[str, str] | None = None
+    ) -> None:
+        """Put a Parquet file in place at once; ``metadata`` goes into its footer."""
+        ...
+
+    def size_and_time(self, name: str) -> tuple[int, int]:
+        """Bytes of a file and when it was written (ns UTC, by the clock of whoever keeps it); zeros when it is gone."""
+        ...
+
+    def sweep(self, folder: str, before_unix_nano: int) -> int:
+        """Remove what writers that were killed before that left half written; how many files that were."""
         ...
 
     def delete(self, name: str) -> None:
@@ -69,10 +79,12 @@ def open_files(location: str, s3_endpoint: str = "") -> StoreFiles:
     return LocalFiles(location)
 
 
-def write_parquet(target: Any, table: pa.Table, row_group_rows: int) -> None:
+def write_parquet(target: Any, table: pa.Table, row_group_rows: int, metadata: Mapping[str, str] | None = None) -> None:
     """The one form of all our Parquet files: zstd, dictionaries, plain column types for every reader."""
     with pq.ParquetWriter(target, table.schema, compression="zstd", use_dictionary=True, store_schema=False) as writer:
         writer.write_table(table, row_group_size=row_group_rows)
+        if metadata:
+            writer.add_key_value_metadata(dict(metadata))
 
 
 @contextmanager
@@ -119,10 +131,30 @@ class LocalFiles:
         with self._in_place(name) as temporary:
             temporary.write_bytes(data)
 
-    def write_table(self, name: str, table: pa.Table, row_group_rows: int) -> None:
+    def write_table(
+        self, name: str, table: pa.Table, row_group_rows: int, metadata: Mapping[str, str] | None = None
+    ) -> None:
         """See StoreFiles."""
         with self._in_place(name) as temporary:
-            write_parquet(str(temporary), table, row_group_rows)
+            write_parquet(str(temporary), table, row_group_rows, metadata)
+
+    def size_and_time(self, name: str) -> tuple[int, int]:
+        """See StoreFiles."""
+        with translated(f"look at {name} in the store {self.location}"):
+            try:
+                found = self._path(name).stat()
+            except FileNotFoundError:
+                return 0, 0
+        return found.st_size, found.st_mtime_ns
+
+    def sweep(self, folder: str, before_unix_nano: int) -> int:
+        """See StoreFiles."""
+        with translated(f"clean {folder} in the store {self.location}"):
+            left = list(self._path(folder).glob(f"{TEMPORARY_PREFIX}*"))
+            left = [entry for entry in left if entry.stat().st_mtime_ns < before_unix_nano]
+            for entry in left:
+                entry.unlink(missing_ok=True)
+        return len(left)
 
     @contextmanager
     def _in_place(self, name: str) -> Iterator[Path]:
@@ -211,11 +243,25 @@ class S3Files:
         ):
             stream.write(data)
 
-    def write_table(self, name: str, table: pa.Table, row_group_rows: int) -> None:
+    def write_table(
+        self, name: str, table: pa.Table, row_group_rows: int, metadata: Mapping[str, str] | None = None
+    ) -> None:
         """See StoreFiles; the file is made in memory, so that a failure halfway uploads nothing."""
         buffer = pa.BufferOutputStream()
-        write_parquet(buffer, table, row_group_rows)
+        write_parquet(buffer, table, row_group_rows, metadata)
         self.write_bytes(name, buffer.getvalue())
+
+    def size_and_time(self, name: str) -> tuple[int, int]:
+        """See StoreFiles."""
+        with translated(f"look at {name} in the store {self.location}"):
+            info = self.filesystem.get_file_info(self._path(name))
+        if info.type == pafs.FileType.NotFound:
+            return 0, 0
+        return info.size, info.mtime_ns
+
+    def sweep(self, folder: str, before_unix_nano: int) -> int:
+        """See StoreFiles; S3 shows no upload that did not finish."""
+        return 0
 
     def delete(self, name: str) -> None:
         """See StoreFiles."""

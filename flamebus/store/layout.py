@@ -10,7 +10,7 @@ from flamebus.errors import UsageError
 from flamebus.window_profile import LogRange
 
 HOUR_NS = 3600 * 10**9
-MANIFEST = "_compacted.json"
+_COMPACTED_FILE = re.compile(r"c-[0-9a-f]{16}\.parquet")
 _WINDOW_FILE = re.compile(r"(?P<key>w-.+-\d{5}-\d{19}(?:-[0-9a-f]{16})?)_(?P<first>\d+)-(?P<last>\d+)\.parquet")
 
 
@@ -85,20 +85,34 @@ def window_file(origin: LogRange, window_start_unix_nano: int, content: str = ""
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class WindowFile:
-    """A file's name taken apart.
+class Source:
+    """The contents of one window's file, wherever its rows lie now: in that file or in a compacted one.
 
-    Two files with the same ``key`` are the same window of the same partition, computed twice from the log: a worker
-    that died between writing and committing. Only the one that saw most of the log counts.
+    Two with the same ``key`` are the same window of the same partition, computed twice from the log: a worker died
+    between writing and committing. Only the one that saw most of the log counts.
     """
 
     key: str
     last_offset: int
     first_offset: int
-    name: str
+
+    @property
+    def coverage(self) -> tuple[int, int]:
+        """How much of the log it saw; larger is more."""
+        return self.last_offset, -self.first_offset
 
 
-def parse_window_file(name: str) -> WindowFile | None:
-    """The parts of a window's file name; ``None`` for any other file."""
+def parse_window_file(name: str) -> Source | None:
+    """What a window's file holds, by its name; ``None`` for any other file."""
     match = _WINDOW_FILE.fullmatch(name)
-    return WindowFile(match["key"], int(match["last"]), int(match["first"]), name) if match else None
+    return Source(match["key"], int(match["last"]), int(match["first"])) if match else None
+
+
+def is_compacted_file(name: str) -> bool:
+    """Whether a file holds the rows of several windows."""
+    return _COMPACTED_FILE.fullmatch(name) is not None
+
+
+def compacted_file(content: str) -> str:
+    """Name of a compacted file; ``content`` is 16 hexadecimal digits that stand for what is in it."""
+    return f"c-{content}.parquet"

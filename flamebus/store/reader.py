@@ -1,51 +1,25 @@
-"""Reads profiles: files are chosen by their folders and names, DuckDB does the rest."""
+"""Reads profiles: files are chosen by their folders and names, DuckDB adds up, numpy puts the stacks together."""
 
-import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
 import numpy as np
-import pyarrow.dataset as pads
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from flamebus.errors import UsageError
-from flamebus.frames import Frame, FrameKind
-from flamebus.hotspot import FunctionHotspot, Share
-from flamebus.interval import effective_count, wilson_interval
-from flamebus.profile import F64, I64, Loss
+from flamebus.frames import EMPTY_STACK_ID, Frame, FrameKind
+from flamebus.profile import I64, U32, U64, Loss
 from flamebus.store.files import open_files
-from flamebus.store.layout import Dataset, TimeRange, parse_window_file
-from flamebus.tree import CallTree, build_tree
+from flamebus.store.layout import Dataset, TimeRange
+from flamebus.store.scan import Scanner
+from flamebus.store.totals import StackTotals
+from flamebus.tree import CallTree
 from flamebus.window_profile import HEAT_BIN_NS
 
-_ATTEMPTS = 3
-"""A file may go between listing and reading, when it is compacted or past its retention."""
-
-
-@dataclass(frozen=True, slots=True)
-class StackTotals:
-    """A profile as stacks: rows of ``frames``, leaf first, and columns of shape ``(n_stacks,)``."""
-
-    frames: tuple[Frame, ...]
-    stacks: tuple[tuple[int, ...], ...]
-    value: I64
-    samples: F64
-    variance: F64
-
-    @property
-    def total(self) -> int:
-        """Sum of values."""
-        return int(self.value.sum())
-
-    @property
-    def effective(self) -> float:
-        """Effective number of samples, for intervals."""
-        return effective_count(float(self.total), float(self.variance.sum()))
-
-    def pairs(self) -> Iterator[tuple[tuple[int, ...], int]]:
-        """Stacks with their values."""
-        return zip(self.stacks, self.value.tolist(), strict=True)
+LOST_MAPPING = "[store]"
+"""Stands where the name of a frame or stack was in a file that cannot be read: its value still counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +42,7 @@ class StoreReader:
 
     def __init__(self, location: str, s3_endpoint: str = "") -> None:
         self._files = open_files(location, s3_endpoint)
-        self._connection = duckdb.connect()
-        self._lock = threading.Lock()
+        self._scanner = Scanner(self._files)
 
     def check(self) -> None:
         """Prove that the store is there.
@@ -79,20 +52,29 @@ class StoreReader:
         """
         self._files.check()
 
+    @property
+    def damaged(self) -> Mapping[str, str]:
+        """Files that were passed over because they cannot be read, and why; what only they hold is missing."""
+        return self._scanner.damaged
+
     def kinds(self, span: TimeRange) -> list[str]:
         """Kinds with samples in the range."""
-        return [kind for kind in self._all_kinds() if self._select(Dataset.WINDOWS, kind, span)]
+        return [kind for kind in self._all_kinds() if self._scanner.has_files(Dataset.WINDOWS, kind, span)]
 
     def services(self, span: TimeRange, kind: str | None = None) -> list[str]:
         """Services with samples in the range, by name."""
         found: set[str] = set()
+        where, arguments = _where(None, span)
         for name in [kind] if kind else self._all_kinds():
-            rows = self._query(
-                Dataset.WINDOWS, name, span, "SELECT DISTINCT service FROM data WHERE window_start >= ? AND "
-                "window_start < ?", [span.from_unix_nano, span.to_unix_nano],
-            )  # fmt: skip
-            found |= {row[0] for row in rows}
+            sql = f"SELECT DISTINCT service FROM data WHERE {where}"
+            found |= {row[0] for row in self._scanner.rows(Dataset.WINDOWS, name, span, sql, arguments)}
         return sorted(found)
+
+    def has_service(self, service: str, span: TimeRange) -> bool:
+        """Whether a service has samples in the range."""
+        where, arguments = _where(service, span)
+        sql = f"SELECT 1 FROM data WHERE {where} LIMIT 1"
+        return any(self._scanner.rows(Dataset.WINDOWS, kind, span, sql, arguments) for kind in self._all_kinds())
 
     def unit(self, service: str, kind: str, span: TimeRange) -> str:
         """Unit of the profile's values, ``nanoseconds`` when there is none."""
@@ -138,54 +120,66 @@ class StoreReader:
     def stacks(self, service: str | None, kind: str, span: TimeRange) -> StackTotals:
         """A service's stacks with their sums, or those of all services with the service as the outermost frame."""
         where, arguments = _where(service, span)
-        rows = self._query(
+        sums = self._scanner.table(
             Dataset.SAMPLES, kind, span,
-            "SELECT service, stack_id, CAST(sum(value) AS BIGINT), sum(samples), sum(variance) FROM data "
-            f"WHERE {where} GROUP BY service, stack_id ORDER BY service, stack_id", arguments,
+            "SELECT service, stack_id, CAST(sum(value) AS BIGINT) AS value, sum(samples) AS samples, "
+            f"sum(variance) AS variance FROM data WHERE {where} GROUP BY service, stack_id ORDER BY service, stack_id",
+            arguments,
         )  # fmt: skip
-        frames, numbers = self._frames(kind, span, service)
-        of_stack = self._stack_frames(kind, span, service)
-        stacks = []
-        for name, stack_id, *_ in rows:
-            inner = tuple(numbers[frame] for frame in of_stack.get(stack_id, ()))
-            if service is None:
-                key = f"service:{name}"
-                if key not in numbers:
-                    numbers[key] = len(frames)
-                    frames.append(Frame(name, "[service]"))
-                inner = (*inner, numbers[key])
-            stacks.append(inner)
-        return StackTotals(
-            tuple(frames),
-            tuple(stacks),
-            np.array([row[2] for row in rows], dtype=np.int64),
-            np.array([row[3] for row in rows], dtype=np.float64),
-            np.array([row[4] for row in rows], dtype=np.float64),
+        if sums is None or not sums.num_rows:
+            empty = np.zeros(0)
+            return StackTotals((), empty.astype(np.uint32), np.zeros(1, np.int64), empty.astype(np.int64), empty, empty)
+        ids = sums["stack_id"].to_numpy()
+        frame_ids, first = self._frame_ids(np.unique(ids), service, kind, span)
+        known, numbers = np.unique(frame_ids, return_inverse=True)
+        frames = self._frames(known, service, kind, span)
+        rows, first = _gathered(numbers.astype(np.uint32), first, np.searchsorted(np.unique(ids), ids))
+        if service is None:
+            encoded = sums["service"].combine_chunks().dictionary_encode()
+            rows, first = _with_outermost(rows, first, encoded.indices.to_numpy() + len(frames))
+            frames += [Frame(name, "[service]") for name in encoded.dictionary.to_pylist()]
+        return StackTotals(tuple(frames), rows, first, *(sums[name].to_numpy() for name in _SUMS))
+
+    def _frame_ids(self, ids: U64, service: str | None, kind: str, span: TimeRange) -> tuple[U64, I64]:
+        """Ids of frames of these stacks one after another, and where each stack begins, shape ``(n_stacks + 1,)``."""
+        found = self._dictionary(Dataset.STACKS, "stack_id", "frames", ids, service, kind, span)
+        lost = np.setdiff1d(ids, [] if found is None else found["stack_id"].to_numpy())
+        lost_table = pa.table(
+            {
+                "stack_id": pa.array(lost, pa.uint64()),
+                # The empty stack has no frames to lose; any other is its own frame, so that it can be told apart.
+                "frames": pa.array([[] if number == EMPTY_STACK_ID else [number] for number in lost.tolist()], _LIST),
+            }
         )
+        table = lost_table if found is None else pa.concat_tables([found.cast(lost_table.schema), lost_table])
+        table = table.take(pa.array(_first_of_each(table["stack_id"].to_numpy())))
+        lists = table["frames"].combine_chunks()
+        lengths = pc.list_value_length(lists).to_numpy()
+        return lists.flatten().to_numpy(), np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
 
-    def _frames(self, kind: str, span: TimeRange, service: str | None) -> tuple[list[Frame], dict[Any, int]]:
-        rows = self._query(
-            Dataset.FRAMES, kind, span,
-            "SELECT frame_id, any_value(function), any_value(mapping), any_value(frame_kind), any_value(file), "
-            "any_value(line) FROM data " + ("WHERE service = ? " if service else "") + "GROUP BY frame_id",
-            [service] if service else [],
-        )  # fmt: skip
-        frames = [Frame(row[1], row[2], FrameKind(row[3]), row[4], row[5]) for row in rows]
-        return frames, {row[0]: number for number, row in enumerate(rows)}
+    def _frames(self, ids: U64, service: str | None, kind: str, span: TimeRange) -> list[Frame]:
+        """The frames of these ids, in their order."""
+        columns = "function, mapping, frame_kind, file, line"
+        found = self._dictionary(Dataset.FRAMES, "frame_id", columns, ids, service, kind, span)
+        frames = {}
+        if found is not None:
+            found = found.take(pa.array(_first_of_each(found["frame_id"].to_numpy())))
+            values = zip(*(column.to_pylist() for column in found.columns), strict=True)
+            frames = {key: Frame(name, at, FrameKind(world), file, line) for key, name, at, world, file, line in values}
+        return [frames.get(number) or Frame(f"{number:#018x}", LOST_MAPPING) for number in ids.tolist()]
 
-    def _stack_frames(self, kind: str, span: TimeRange, service: str | None) -> dict[int, list[int]]:
-        rows = self._query(
-            Dataset.STACKS, kind, span,
-            "SELECT stack_id, any_value(frames) FROM data " + ("WHERE service = ? " if service else "")
-            + "GROUP BY stack_id",
-            [service] if service else [],
-        )  # fmt: skip
-        return dict(rows)
+    def _dictionary(
+        self, dataset: Dataset, key: str, columns: str, ids: U64, service: str | None, kind: str, span: TimeRange
+    ) -> pa.Table | None:
+        """Rows of a dictionary for these ids; several for an id that was written several times."""
+        condition, arguments = ("service = ? AND ", [service]) if service is not None else ("", [])
+        sql = f"SELECT {key}, {columns} FROM data WHERE {condition}{key} IN (SELECT id FROM wanted)"
+        wanted = pa.table({"id": pa.array(ids, pa.uint64())})
+        return self._scanner.table(dataset, kind, span, sql, arguments, {"wanted": wanted})
 
     def tree(self, service: str | None, kind: str, span: TimeRange, max_nodes: int) -> CallTree:
         """The profile's call tree, its ``max_nodes`` heaviest nodes."""
-        found = self.stacks(service, kind, span)
-        return build_tree(found.frames, found.pairs()).prune(max_nodes)
+        return self.stacks(service, kind, span).tree().prune(max_nodes)
 
     def require_service(self, service: str, span: TimeRange) -> None:
         """Refuse a service that has nothing in the range.
@@ -194,9 +188,8 @@ class StoreReader:
             UsageError: naming those that have.
         """
         self.check()
-        known = self.services(span)
-        if service not in known:
-            names = ", ".join(known[:10]) or "none"
+        if not self.has_service(service, span):
+            names = ", ".join(self.services(span)[:10]) or "none"
             raise UsageError(f"no samples of service {service!r} in this range; there are: {names}")
 
     def _all_kinds(self) -> list[str]:
@@ -204,44 +197,11 @@ class StoreReader:
 
     def _of(self, dataset: Dataset, service: str, kind: str, span: TimeRange, select: str, tail: str = "") -> list[Any]:
         where, arguments = _where(service, span)
-        return self._query(dataset, kind, span, f"{select} WHERE {where} {tail}", arguments)
+        return self._scanner.rows(dataset, kind, span, f"{select} WHERE {where} {tail}", arguments)
 
-    def _query(self, dataset: Dataset, kind: str, span: TimeRange, sql: str, arguments: Sequence[object]) -> list[Any]:
-        """Rows of a query over ``data``; none when there are no files."""
-        for attempt in range(_ATTEMPTS):
-            names = self._select(dataset, kind, span)
-            if not names:
-                return []
-            paths = [f"{self._files.root}/{name}" for name in names]
-            try:
-                with self._lock:
-                    source = pads.dataset(paths, filesystem=self._files.filesystem, format="parquet")
-                    self._connection.register("data", source)
-                    return self._connection.execute(sql, list(arguments)).fetchall()
-            except (FileNotFoundError, duckdb.IOException):
-                if attempt == _ATTEMPTS - 1:
-                    raise
-        return []
 
-    def _select(self, dataset: Dataset, kind: str, span: TimeRange) -> list[str]:
-        """Files that may hold the range; of two computations of a window only the one that saw more of the log."""
-        first, last = span.dates() if dataset.is_dictionary else span.hours()
-        chosen: dict[str, tuple[int, str]] = {}
-        top = f"{dataset}/kind={kind}"
-        for date in self._between(top, "date=", first[:10], last[:10]):
-            for hour in self._files.list(f"{top}/date={date}"):
-                moment = f"{date}/{hour.removeprefix('hour=')}"
-                if not dataset.is_dictionary and not first <= moment <= last:
-                    continue
-                base = f"{top}/date={date}/{hour}"
-                for file in filter(None, map(parse_window_file, self._files.list(base))):
-                    key = f"{base}/{file.key}"
-                    chosen[key] = max(chosen.get(key, (-1, "")), (file.last_offset, f"{base}/{file.name}"))
-        return [name for _, name in sorted(chosen.values())]
-
-    def _between(self, top: str, prefix: str, first: str, last: str) -> list[str]:
-        dates = [entry.removeprefix(prefix) for entry in self._files.list(top) if entry.startswith(prefix)]
-        return [date for date in dates if first <= date <= last]
+_SUMS = ("value", "samples", "variance")
+_LIST = pa.list_(pa.uint64())
 
 
 def _where(service: str | None, span: TimeRange) -> tuple[str, list[object]]:
@@ -250,39 +210,20 @@ def _where(service: str | None, span: TimeRange) -> tuple[str, list[object]]:
     return (condition, arguments) if service is None else (f"{condition} AND service = ?", [*arguments, service])
 
 
-def top_functions(found: StackTotals, search: str = "") -> list[FunctionHotspot]:
-    """Functions by self value, then total value; from all stacks, however small. Recursion counts once."""
-    own: dict[int, int] = {}
-    whole: dict[int, int] = {}
-    for stack, value in found.pairs():
-        if stack:
-            own[stack[0]] = own.get(stack[0], 0) + value
-        for row in set(stack):
-            whole[row] = whole.get(row, 0) + value
-    rows = [row for row in whole if search.lower() in found.frames[row].function.lower()]
-    rows.sort(key=lambda row: (-own.get(row, 0), -whole[row], found.frames[row].function))
-    own_shares = _shares([own.get(row, 0) for row in rows], found)
-    whole_shares = _shares([whole[row] for row in rows], found)
-    return [
-        FunctionHotspot(
-            function=found.frames[row].function,
-            mapping=found.frames[row].mapping,
-            frame_kind=found.frames[row].kind.label,
-            self_value=own.get(row, 0),
-            total_value=whole[row],
-            self_share=own_share,
-            total_share=whole_share,
-        )
-        for row, own_share, whole_share in zip(rows, own_shares, whole_shares, strict=True)
-    ]
+def _first_of_each(ids: U64) -> I64:
+    """Positions of the first row of each id, in the order of ids."""
+    positions: I64 = np.unique(ids, return_index=True)[1]
+    return positions
 
 
-def share_of(value: int, found: StackTotals) -> Share:
-    """A value as part of the profile, with its interval."""
-    return _shares([value], found)[0]
+def _gathered(rows: U32, first: I64, chosen: I64) -> tuple[U32, I64]:
+    """The lists ``chosen`` of ``rows[first[i]:first[i + 1]]``, one after another, and where each begins."""
+    lengths = np.diff(first)[chosen]
+    begins = np.concatenate(([0], np.cumsum(lengths)))
+    within = np.arange(begins[-1]) - np.repeat(begins[:-1], lengths)
+    return rows[np.repeat(first[chosen], lengths) + within], begins
 
 
-def _shares(values: Iterable[int], found: StackTotals) -> list[Share]:
-    part = np.array(list(values), dtype=np.float64) / max(found.total, 1)
-    low, high = wilson_interval(part, found.effective)
-    return [Share(*three) for three in zip(part.tolist(), low.tolist(), high.tolist(), strict=True)]
+def _with_outermost(rows: U32, first: I64, outermost: I64) -> tuple[U32, I64]:
+    """The same lists, each with one more row at its end."""
+    return np.insert(rows, first[1:], outermost.astype(np.uint32)), first + np.arange(len(first))

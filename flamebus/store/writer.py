@@ -8,6 +8,7 @@ import xxhash
 
 from flamebus.frames import Frame
 from flamebus.store.columns import (
+    ROW_GROUP_ROWS,
     SCHEMAS,
     heat_table,
     losses_table,
@@ -19,9 +20,6 @@ from flamebus.store.columns import (
 from flamebus.store.files import open_files
 from flamebus.store.layout import Dataset, date_of, folder, window_file
 from flamebus.window_profile import LogRange, WindowProfile
-
-ROW_GROUP_ROWS = 32_768
-"""A service-hour of a busy service; smaller groups skip better but cost a kilobyte of footer each."""
 
 MAX_REMEMBERED = 500_000
 """Ids kept to write each dictionary row once a day: about 60 MB at worst. Forgetting only writes a row again."""
@@ -82,7 +80,7 @@ class StoreWriter:
 
     def _put(self, dataset: Dataset, kind: str, start: int, name: str, table: pa.Table) -> None:
         if table.num_rows:
-            self._files.write_table(f"{folder(dataset, kind, start)}/{name}", table, ROW_GROUP_ROWS)
+            self._files.write_table(f"{folder(dataset, kind, start)}/{name}", table, ROW_GROUP_ROWS[dataset])
 
     def _write_dictionaries(self, origin: LogRange, kind: str, start: int, group: list[WindowProfile]) -> None:
         date = date_of(start)

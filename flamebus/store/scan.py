@@ -1,0 +1,201 @@
+"""Runs a query over the files of a dataset that count, while others write, compact and delete."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+
+from flamebus.errors import StoreUnavailableError
+from flamebus.store.columns import SCHEMAS, SOURCE_COLUMN
+from flamebus.store.files import StoreFiles
+from flamebus.store.layout import Dataset, TimeRange
+from flamebus.store.parts import Covers, Part, folder_parts
+
+_ATTEMPTS = 5
+"""A file may go between listing and reading, when it is compacted or past its retention."""
+
+_GLOB_CHARACTERS = frozenset("*?[")
+_Result = TypeVar("_Result")
+
+
+class Scanner:
+    """Queries of one store; safe for threads."""
+
+    def __init__(self, files: StoreFiles) -> None:
+        self._files = files
+        self._covers = Covers(files)
+        self._connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+        self._lock = threading.Lock()
+        self._damaged: dict[str, str] = {}
+        # DuckDB expands patterns in file names, and its S3 reader is an extension that is downloaded at run time.
+        self._is_native = files.is_local and _GLOB_CHARACTERS.isdisjoint(files.root)
+
+    @property
+    def damaged(self) -> Mapping[str, str]:
+        """Files that were passed over because they cannot be read, and why; what only they hold is missing."""
+        return dict(self._damaged)
+
+    def rows(
+        self, dataset: Dataset, kind: str, span: TimeRange, sql: str, arguments: Sequence[object] = ()
+    ) -> list[tuple[Any, ...]]:
+        """Rows of a query over ``data``, which has the dataset's columns; none when there are no files.
+
+        Raises:
+            StoreUnavailableError: the store cannot be read.
+        """
+        result = self._run(dataset, kind, span, sql, arguments, {}, lambda relation: relation.fetchall())
+        return result or []
+
+    def table(
+        self,
+        dataset: Dataset,
+        kind: str,
+        span: TimeRange,
+        sql: str,
+        arguments: Sequence[object] = (),
+        tables: Mapping[str, pa.Table] | None = None,
+    ) -> pa.Table | None:
+        """The same as one table; ``tables`` may be named in the query besides ``data``. None when there are no files.
+
+        Raises:
+            StoreUnavailableError: the store cannot be read.
+        """
+        return self._run(dataset, kind, span, sql, arguments, tables or {}, _combined)
+
+    def has_files(self, dataset: Dataset, kind: str, span: TimeRange) -> bool:
+        """Whether any file may hold the range."""
+        return next(iter(self.folders(dataset, kind, span)), None) is not None
+
+    def folders(self, dataset: Dataset, kind: str, span: TimeRange) -> list[str]:
+        """Folders of the hours that may hold the range, oldest first; for dictionaries all hours of its dates."""
+        first, last = span.dates() if dataset.is_dictionary else span.hours()
+        top = f"{dataset}/kind={kind}"
+        found = []
+        for date in self._files.list(top):
+            if not first[:10] <= date.removeprefix("date=") <= last[:10]:
+                continue
+            for hour in self._files.list(f"{top}/{date}"):
+                moment = f"{date.removeprefix('date=')}/{hour.removeprefix('hour=')}"
+                if dataset.is_dictionary or first <= moment <= last:
+                    found.append(f"{top}/{date}/{hour}")
+        return found
+
+    def _run(
+        self,
+        dataset: Dataset,
+        kind: str,
+        span: TimeRange,
+        sql: str,
+        arguments: Sequence[object],
+        tables: Mapping[str, pa.Table],
+        fetch: Callable[[duckdb.DuckDBPyRelation], _Result],
+    ) -> _Result | None:
+        problem: Exception | None = None
+        for _ in range(_ATTEMPTS):
+            parts: list[Part] = []
+            try:
+                parts = self._parts(dataset, kind, span)
+                return self._execute(dataset, parts, sql, arguments, tables, fetch) if parts else None
+            except FileNotFoundError as error:
+                problem = error
+            except (OSError, duckdb.Error, pa.ArrowException) as error:
+                problem = error
+                if not self._explain(parts):
+                    break
+        raise StoreUnavailableError(
+            f"cannot read {dataset} in the store {self._files.location}: {problem}"
+        ) from problem
+
+    def _parts(self, dataset: Dataset, kind: str, span: TimeRange) -> list[Part]:
+        found: list[Part] = []
+        passed_over = frozenset(self._damaged)
+        for folder in self.folders(dataset, kind, span):
+            there = folder_parts(self._files, self._covers, folder, passed_over)
+            self._damaged.update(there.damaged)
+            found += there.active
+        return found
+
+    def _execute(
+        self,
+        dataset: Dataset,
+        parts: Sequence[Part],
+        sql: str,
+        arguments: Sequence[object],
+        tables: Mapping[str, pa.Table],
+        fetch: Callable[[duckdb.DuckDBPyRelation], _Result],
+    ) -> _Result:
+        columns = ", ".join(SCHEMAS[dataset].names)
+        selects, values, opened = [], [], dict(tables)
+        for number, (paths, is_compacted, excluded) in enumerate(self._groups(parts)):
+            source = f"data{number}"
+            if self._is_native:
+                source = "read_parquet(?, hive_partitioning = false)"
+                values.append(paths)
+            else:
+                opened[source] = self._dataset(dataset, paths, is_compacted=is_compacted)
+            left_out = f" WHERE {SOURCE_COLUMN.name} NOT IN ({', '.join(map(str, excluded))})" if excluded else ""
+            selects.append(f"SELECT {columns} FROM {source}{left_out}")  # noqa: S608 - our own names and numbers
+        query = f"WITH data AS NOT MATERIALIZED ({' UNION ALL '.join(selects)}) {sql}"
+        with self._lock:
+            cursor = self._connection.cursor()
+        with cursor:
+            for name, table in opened.items():
+                cursor.register(name, table)
+            return fetch(cursor.sql(query, params=[*values, *arguments]))
+
+    def _groups(self, parts: Sequence[Part]) -> list[tuple[list[str], bool, list[int]]]:
+        """Paths that can be read as one: files of windows, whole compacted files, and each of the others alone."""
+        windows = [f"{self._files.root}/{part.name}" for part in parts if not part.is_compacted]
+        whole = [f"{self._files.root}/{part.name}" for part in parts if part.is_compacted and not part.excluded]
+        rest = [([f"{self._files.root}/{part.name}"], True, sorted(part.excluded)) for part in parts if part.excluded]
+        groups: list[tuple[list[str], bool, list[int]]] = [(windows, False, []), (whole, True, []), *rest]
+        return [group for group in groups if group[0]]
+
+    def _dataset(self, dataset: Dataset, paths: list[str], *, is_compacted: bool) -> pads.Dataset:
+        schema = SCHEMAS[dataset].append(SOURCE_COLUMN) if is_compacted else SCHEMAS[dataset]
+        return pads.dataset(paths, schema=schema, filesystem=self._files.filesystem, format="parquet")
+
+    def _explain(self, parts: Sequence[Part]) -> bool:
+        """Find out what a failed query stumbled over; true when another attempt may succeed."""
+        self._files.check()
+        is_explained = False
+        for part in parts:
+            try:
+                problem = damage(self._files, part.name)
+            except FileNotFoundError:
+                is_explained = True
+                continue
+            if problem:
+                self._damaged[part.name] = problem
+                is_explained = True
+        return is_explained
+
+
+def damage(files: StoreFiles, name: str) -> str:
+    """Why a file cannot be read from end to end, or nothing.
+
+    Raises:
+        FileNotFoundError: it has gone.
+        StoreUnavailableError: we may not read it, or the store does not answer.
+    """
+    try:
+        with pq.ParquetFile(f"{files.root}/{name}", filesystem=files.filesystem) as file:
+            for _ in file.iter_batches():
+                pass
+    except FileNotFoundError:
+        raise
+    except PermissionError as error:
+        raise StoreUnavailableError(f"cannot read {name} in the store {files.location}: {error.strerror}") from error
+    except (OSError, pa.ArrowException) as error:
+        files.check()
+        return " ".join(str(error).split())
+    return ""
+
+
+def _combined(relation: duckdb.DuckDBPyRelation) -> pa.Table:
+    table: pa.Table = relation.to_arrow_table().combine_chunks()
+    return table
