@@ -10,6 +10,7 @@ from flamebus.errors import UsageError
 from flamebus.window_profile import LogRange
 
 HOUR_NS = 3600 * 10**9
+DAY_NS = 24 * HOUR_NS
 _COMPACTED_FILE = re.compile(r"c-[0-9a-f]{16}\.parquet")
 _WINDOW_FILE = re.compile(r"(?P<key>w-.+-\d{5}-\d{19}(?:-[0-9a-f]{16})?)_(?P<first>\d+)-(?P<last>\d+)\.parquet")
 

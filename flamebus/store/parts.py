@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flamebus.errors import BadDataError
+from flamebus.errors import BadDataError, StoreUnavailableError
 from flamebus.store.files import StoreFiles
 from flamebus.store.layout import Source, is_compacted_file, parse_window_file
 
@@ -39,11 +39,12 @@ class FolderParts:
     """What lies in a folder.
 
     Attributes:
-        active: files that count; obsolete: files whose rows all lie in others; damaged: name → why it cannot be read.
+        active: files that count; obsolete: files whose rows all lie in others → those others.
+        damaged: name → why it cannot be read.
     """
 
     active: tuple[Part, ...]
-    obsolete: tuple[str, ...]
+    obsolete: Mapping[str, frozenset[str]]
     damaged: Mapping[str, str]
 
 
@@ -101,7 +102,7 @@ def folder_parts(
     windows = {name: source for name in names if (source := parse_window_file(name))}
     compacted = [name for name in names if is_compacted_file(name)]
     if len(compacted) == 1 and not windows:
-        return FolderParts((Part(f"{folder}/{compacted[0]}", is_compacted=True),), (), {})
+        return FolderParts((Part(f"{folder}/{compacted[0]}", is_compacted=True),), {}, {})
     held: dict[str, tuple[Source, ...]] = {name: (source,) for name, source in windows.items()}
     damaged = {}
     for name in compacted:
@@ -119,11 +120,32 @@ def _choose(folder: str, held: Mapping[str, tuple[Source, ...]], damaged: Mappin
         for source in sources:
             candidate = (source.coverage, len(sources) if is_compacted_file(name) else 0, name)
             best[source.key] = max(best.get(source.key, candidate), candidate)
-    active, obsolete = [], []
+    active, obsolete = [], {}
     for name, sources in sorted(held.items()):
         lost = frozenset(index for index, source in enumerate(sources) if best[source.key][2] != name)
         if len(lost) == len(sources):
-            obsolete.append(f"{folder}/{name}")
+            obsolete[f"{folder}/{name}"] = frozenset(f"{folder}/{best[source.key][2]}" for source in sources)
         else:
             active.append(Part(f"{folder}/{name}", is_compacted_file(name), sources, lost))
-    return FolderParts(tuple(active), tuple(obsolete), damaged)
+    return FolderParts(tuple(active), obsolete, damaged)
+
+
+def damage(files: StoreFiles, name: str) -> str:
+    """Why a file cannot be read from end to end, or nothing.
+
+    Raises:
+        FileNotFoundError: it has gone.
+        StoreUnavailableError: we may not read it, or the store does not answer.
+    """
+    try:
+        with pq.ParquetFile(f"{files.root}/{name}", filesystem=files.filesystem) as file:
+            for _ in file.iter_batches():
+                pass
+    except FileNotFoundError:
+        raise
+    except PermissionError as error:
+        raise StoreUnavailableError(f"cannot read {name} in the store {files.location}: {error.strerror}") from error
+    except (OSError, pa.ArrowException) as error:
+        files.check()
+        return " ".join(str(error).split())
+    return ""

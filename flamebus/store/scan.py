@@ -7,13 +7,12 @@ from typing import Any, TypeVar
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as pads
-import pyarrow.parquet as pq
 
 from flamebus.errors import StoreUnavailableError
 from flamebus.store.columns import SCHEMAS, SOURCE_COLUMN
 from flamebus.store.files import StoreFiles
 from flamebus.store.layout import Dataset, TimeRange
-from flamebus.store.parts import Covers, Part, folder_parts
+from flamebus.store.parts import Covers, Part, damage, folder_parts
 
 _ATTEMPTS = 5
 """A file may go between listing and reading, when it is compacted or past its retention."""
@@ -173,27 +172,6 @@ class Scanner:
                 self._damaged[part.name] = problem
                 is_explained = True
         return is_explained
-
-
-def damage(files: StoreFiles, name: str) -> str:
-    """Why a file cannot be read from end to end, or nothing.
-
-    Raises:
-        FileNotFoundError: it has gone.
-        StoreUnavailableError: we may not read it, or the store does not answer.
-    """
-    try:
-        with pq.ParquetFile(f"{files.root}/{name}", filesystem=files.filesystem) as file:
-            for _ in file.iter_batches():
-                pass
-    except FileNotFoundError:
-        raise
-    except PermissionError as error:
-        raise StoreUnavailableError(f"cannot read {name} in the store {files.location}: {error.strerror}") from error
-    except (OSError, pa.ArrowException) as error:
-        files.check()
-        return " ".join(str(error).split())
-    return ""
 
 
 def _combined(relation: duckdb.DuckDBPyRelation) -> pa.Table:
