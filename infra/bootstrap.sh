@@ -78,7 +78,7 @@ install() {
 cd "$(dirname "$0")/.."
 need_python
 case $target in
-  demo) need_kernel_tools; need_page_tools ;;
+  demo) need_kernel_tools; need_page_tools; need cc gcc libc6-dev ;;
   up) need_kernel_tools; need_page_tools; need_servers ;;
   check) need_page_tools ;;
   test) need_kernel_tools; need_page_tools; need_servers; need gcc gcc libc6-dev; need chromium chromium; need git git ;;

@@ -9,7 +9,7 @@ from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 
 from flamebus.errors import FlamebusError, KernelUnavailableError, SetupError
-from infra.demo_workload import WORK
+from infra.demo_workload import SERVICES, build
 from infra.embedded import EmbeddedBus
 from infra.servers.process import accepts_connections, free_port, launch, port_is_free, wait_until
 
@@ -42,13 +42,15 @@ class Demo:
         self._hz = hz
         self._parts: list[Part] = []
         self._exits = ExitStack()
+        self._has_workload = False
         self.store = folder / "store"
         self.port = _DEFAULT_PORT if port_is_free(_DEFAULT_PORT) else free_port()
 
     @property
     def url(self) -> str:
-        """Where the page is."""
-        return f"http://127.0.0.1:{self.port}/"
+        """Where the page is, following the last five minutes of the workload."""
+        service = f"service={SERVICES[0]}&" if self._has_workload else ""
+        return f"http://127.0.0.1:{self.port}/?{service}since=5m&live=1"
 
     def start(self) -> None:
         """Start everything and wait until the page answers.
@@ -63,20 +65,30 @@ class Demo:
         self._flamebus("agent", "--bus", bus, "--hz", str(self._hz), "--spool", str(self._folder / "spool"))
         self._flamebus("stream", "--bus", bus, "--store", store)
         self._flamebus("serve", "--store", store, "--listen", f"127.0.0.1:{self.port}")
-        for service in WORK:
-            self._launch(service, ["-m", "infra.demo_workload", service], {"OTEL_SERVICE_NAME": service})
+        self._start_workload()
         if not wait_until(lambda: self._has_failed() or accepts_connections(self.port), _SERVE_DEADLINE_S):
             raise SetupError(f"the page does not answer on {self.url} after {_SERVE_DEADLINE_S} s")
         self.check()
 
-    def _flamebus(self, verb: str, *arguments: str) -> None:
-        self._launch(verb, ["-m", "flamebus", verb, *arguments], {})
+    def _start_workload(self) -> None:
+        program = build(self._folder)
+        self._has_workload = program is not None
+        for service in SERVICES if program else ():
+            self._launch(service, [str(program), service], {"OTEL_SERVICE_NAME": service})
 
-    def _launch(self, name: str, arguments: Sequence[str], environment: dict[str, str]) -> None:
-        log = self._folder / f"{name}.log"
+    def _flamebus(self, verb: str, *arguments: str) -> None:
         home = Path(__file__).resolve().parent.parent
-        environment = {"PYTHONPATH": str(home), "PYTHONUNBUFFERED": "1", **environment}
-        process = launch([sys.executable, *arguments], log, environment=environment, dies_with_parent=True)
+        environment = {
+            "PYTHONPATH": str(home),
+            "PYTHONUNBUFFERED": "1",
+            # What flamebus itself costs is on the page too, under a name of its own.
+            "OTEL_SERVICE_NAME": f"flamebus-{verb}",
+        }
+        self._launch(verb, [sys.executable, "-m", "flamebus", verb, *arguments], environment)
+
+    def _launch(self, name: str, command: Sequence[str], environment: dict[str, str]) -> None:
+        log = self._folder / f"{name}.log"
+        process = launch(command, log, environment=environment, dies_with_parent=True)
         self._parts.append(Part(name, process, log))
 
     def _has_failed(self) -> bool:

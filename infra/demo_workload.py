@@ -1,55 +1,28 @@
-"""A small service to look at: burns part of one CPU in a way that differs by name, until it is told to stop.
+"""The demonstration's small services: one C program, built here with frame pointers, that works in three ways."""
 
-Run as ``python -m infra.demo_workload checkout``; the name also becomes the service's name.
-"""
+import shutil
+import subprocess
+from pathlib import Path
 
-import hashlib
-import json
-import random
-import re
-import sys
-import time
-import zlib
-from collections.abc import Callable
+from flamebus.errors import SetupError
 
-_BUSY_S = 0.04
-_IDLE_S = 0.12  # a quarter of one CPU: enough to see, too little to be in the way
-_ORDERS = [{"id": number, "items": [{"sku": f"sku-{n}", "price": n * 1.5} for n in range(20)]} for number in range(20)]
-_EMAIL = re.compile(r"(?P<user>[\w.]+)@(?P<domain>[\w.]+)\.(com|org)")
+SERVICES = ("checkout", "search", "archive")
+_SOURCE = Path(__file__).with_suffix(".c")
+# Without inlining and tail calls the stacks show the program's call tree as it is written.
+_FLAGS = ("-O1", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls", "-fno-inline")
 
 
-def checkout(rng: random.Random) -> None:
-    """Serialise and parse orders, verify a password now and then."""
-    json.loads(json.dumps(_ORDERS))
-    if rng.random() < 0.02:
-        hashlib.pbkdf2_hmac("sha256", b"correct horse", rng.randbytes(16), 2000)
+def build(folder: Path) -> Path | None:
+    """Compile the workload into ``folder``; ``None`` where there is no C compiler.
 
-
-def search(rng: random.Random) -> None:
-    """Sort and match text."""
-    words = sorted(f"{rng.random():.6f}.user@example.org" for _ in range(400))
-    _EMAIL.findall(" ".join(words))
-
-
-def archive(rng: random.Random) -> None:
-    """Compress and hash."""
-    data = rng.randbytes(4096) * 16
-    hashlib.blake2b(zlib.compress(data, 6)).digest()
-
-
-WORK: dict[str, Callable[[random.Random], None]] = {"checkout": checkout, "search": search, "archive": archive}
-
-
-def run(service: str, seed: int) -> None:
-    """Work and rest in turn, for ever."""
-    rng = random.Random(seed)  # noqa: S311 - a workload, not a secret
-    work = WORK[service]
-    while True:
-        end = time.monotonic() + _BUSY_S
-        while time.monotonic() < end:
-            work(rng)
-        time.sleep(_IDLE_S)
-
-
-if __name__ == "__main__":
-    run(sys.argv[1], seed=23)
+    Raises:
+        SetupError: the compiler refuses.
+    """
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        return None
+    program = folder / "demo_workload"
+    done = subprocess.run([compiler, *_FLAGS, "-o", program, _SOURCE], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SetupError(f"{compiler} cannot build the demonstration's workload:\n{done.stderr.strip()}")
+    return program
