@@ -1,13 +1,12 @@
 """Who may ask, and what a browser is told: host check, token, and security headers, as one ASGI layer.
 
 On loopback the danger is another site's page in the user's own browser (DNS rebinding), so the ``Host`` header must
-name this machine. Beyond loopback a token is required: ``Authorization: Bearer``, or once ``?token=`` in the address,
-which is exchanged for a cookie that scripts cannot read.
+name this machine. Beyond loopback a token is required: ``Authorization: Bearer``, or for browsers once, in the form
+that answers them or as ``?token=`` in the address, in exchange for a cookie that scripts cannot read.
 """
 
 import hashlib
 import hmac
-import html
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
@@ -15,10 +14,12 @@ from ipaddress import ip_address
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard.problems import problem
+from dashboard.token_page import FORM_POLICY, MAX_FORM_BYTES, SIGN_IN_PATH, form_page, onward_page, own_address
 from flamebus.errors import UsageError
 from flamebus.metrics import split_address
 
@@ -120,7 +121,10 @@ class SecurityMiddleware:
                     headers.setdefault(name, value)
             await send(message)
 
-        await (self._refusal(scope) or self._app)(scope, receive, send_with_headers)
+        answer = self._refusal(scope)
+        if answer is not None and _is_sign_in(scope) and answer.status_code == HTTPStatus.UNAUTHORIZED:
+            answer = await self._sign_in(Request(scope, receive))
+        await (answer or self._app)(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
@@ -129,7 +133,7 @@ class SecurityMiddleware:
             return problem(HTTPStatus.MISDIRECTED_REQUEST, "wrong-host", detail)
         if not self._access.token or scope["path"] in OPEN_PATHS or self._is_known(headers):
             return None
-        return self._exchange(scope) or _unauthorized()
+        return self._exchange(scope) or _unauthorized(scope)
 
     def _is_known(self, headers: Headers) -> bool:
         scheme, _, offered = headers.get("authorization", "").partition(" ")
@@ -142,27 +146,54 @@ class SecurityMiddleware:
         return cookie is not None and self._access.allows_cookie(cookie.value)
 
     def _exchange(self, scope: Scope) -> Response | None:
-        """The answer to ``?token=``: the cookie, and a way on to the same address without the token.
-
-        A redirect would not do: the browser sends a strict cookie only when our own page starts the next request.
-        """
+        """The answer to ``?token=``: the cookie, and a way on to the same address without the token."""
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         offered = dict(query).get("token")
         if scope["method"] != "GET" or offered is None or not self._access.allows_token(offered):
             return None
         rest = urlencode([(name, value) for name, value in query if name != "token"])
-        # A path that starts with // would be read as another host.
-        target = "/" + scope["path"].lstrip("/\\") + (f"?{rest}" if rest else "")
-        page = (
-            f'<!doctype html><meta http-equiv="refresh" content="0; url={html.escape(target)}"><title>flamebus</title>'
-        )
-        answer = HTMLResponse(page, headers={"Cache-Control": "no-store"})
-        answer.set_cookie(COOKIE, self._access.cookie, httponly=True, samesite="strict", path="/")
+        return self._welcome(scope, own_address(scope["path"] + (f"?{rest}" if rest else "")))
+
+    async def _sign_in(self, request: Request) -> Response:
+        """The answer to the form: the cookie and the page that was wanted, or the form again."""
+        body = b""
+        async for part in request.stream():
+            body += part
+            if len(body) > MAX_FORM_BYTES:
+                return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", "this is no token")
+        form = dict(parse_qsl(body.decode("utf-8", "replace")))
+        target = own_address(form.get("next", "/"))
+        if self._access.allows_token(form.get("token", "").strip()):
+            return self._welcome(request.scope, target)
+        return _form(target, is_wrong=True)
+
+    def _welcome(self, scope: Scope, target: str) -> Response:
+        answer = HTMLResponse(onward_page(target), headers={"Cache-Control": "no-store"})
+        is_https = scope["scheme"] == "https"
+        answer.set_cookie(COOKIE, self._access.cookie, httponly=True, samesite="strict", path="/", secure=is_https)
         return answer
 
 
-def _unauthorized() -> Response:
-    detail = "a token is needed: send 'Authorization: Bearer TOKEN', or open the page once with ?token=TOKEN"
+def _is_sign_in(scope: Scope) -> bool:
+    return bool(scope["method"] == "POST" and scope["path"] == SIGN_IN_PATH)
+
+
+def _unauthorized(scope: Scope) -> Response:
+    if scope["method"] == "GET" and _wants_page(Headers(scope=scope).get("accept", "")):
+        query = scope["query_string"].decode("latin-1")
+        wanted = urlencode([(name, value) for name, value in parse_qsl(query) if name != "token"])
+        return _form(own_address(scope["path"] + (f"?{wanted}" if wanted else "")), is_wrong="token=" in query)
+    detail = "a token is needed: send 'Authorization: Bearer TOKEN', or open the page in a browser and give it there"
     answer = problem(HTTPStatus.UNAUTHORIZED, "unauthorized", detail)
     answer.headers["WWW-Authenticate"] = 'Bearer realm="flamebus"'
     return answer
+
+
+def _wants_page(accept: str) -> bool:
+    return any(part.partition(";")[0].strip() == "text/html" for part in accept.split(","))
+
+
+def _form(target: str, *, is_wrong: bool) -> Response:
+    # The content policy of all other answers forbids forms; this one needs its own.
+    headers = {"Cache-Control": "no-store", "Content-Security-Policy": FORM_POLICY}
+    return HTMLResponse(form_page(target, is_wrong=is_wrong), status_code=HTTPStatus.UNAUTHORIZED, headers=headers)

@@ -9,7 +9,9 @@ from flamebus.errors import SetupError
 SERVICES = ("checkout", "search", "archive")
 _SOURCE = Path(__file__).with_suffix(".c")
 # Without inlining and tail calls the stacks show the program's call tree as it is written.
-_FLAGS = ("-O1", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls", "-fno-inline")
+_FLAGS = (
+    "-O1", "-fno-omit-frame-pointer", "-mno-omit-leaf-frame-pointer", "-fno-optimize-sibling-calls", "-fno-inline",
+)  # fmt: skip
 
 
 def build(folder: Path) -> Path | None:

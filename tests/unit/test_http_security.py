@@ -57,3 +57,37 @@ async def test_a_browser_exchanges_the_token_for_a_cookie() -> None:
     assert "right" not in exchange.text
     assert browser.cookies.get(COOKIE)
     assert (await browser.get("/")).text == "secret"
+
+
+PAGE = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
+
+
+async def test_a_browser_without_the_token_is_given_a_form() -> None:
+    refused = await client("0.0.0.0:4040", "right").get("/?service=a%22b", headers=PAGE)
+    assert refused.status_code == 401
+    assert 'value="/?service=a%22b"' in refused.text
+    assert "form-action 'self'" in refused.headers["content-security-policy"]
+    assert "secret" not in refused.text
+
+
+async def test_the_form_takes_the_token_and_leads_on() -> None:
+    browser = client("0.0.0.0:4040", "right")
+    again = await browser.post("/sign-in", data={"token": "wrong", "next": "/?since=1h"})
+    assert again.status_code == 401
+    assert "not the token" in again.text
+    onward = await browser.post("/sign-in", data={"token": " right ", "next": "/?since=1h"})
+    assert "url=/?since=1h" in onward.text
+    assert (await browser.get("/")).text == "secret"
+
+
+@pytest.mark.parametrize("target", ["//evil.example/", "https://evil.example/", "/\\evil.example", "\t//evil.example"])
+async def test_the_form_never_leads_elsewhere(target: str) -> None:
+    onward = await client("0.0.0.0:4040", "right").post("/sign-in", data={"token": "right", "next": target})
+    address = onward.text.partition("url=")[2]
+    assert address.startswith("/")
+    assert address[1] not in "/\\"
+
+
+async def test_a_huge_form_is_refused() -> None:
+    answer = await client("0.0.0.0:4040", "right").post("/sign-in", content=b"x" * 20_000)
+    assert answer.status_code == 413

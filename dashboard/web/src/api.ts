@@ -9,6 +9,8 @@ export class ApiError extends Error {
     message: string,
     readonly status: number,
     readonly isRetriable: boolean,
+    /** Last part of the problem's type, such as "unknown-service"; empty when the server gave none. */
+    readonly kind = "",
   ) {
     super(message);
   }
@@ -34,7 +36,7 @@ export async function ask<Answer>(path: string, parameters: Record<string, strin
   } catch (error) {
     if (controller.signal.aborted) return undefined;
     if (error instanceof ApiError) throw error;
-    throw new ApiError("The server cannot be reached. Is `flamebus serve` still running?", 0, true);
+    throw new ApiError("The server cannot be reached; is flamebus serve still running?", 0, true);
   } finally {
     if (pending.get(path) === controller) pending.delete(path);
   }
@@ -43,7 +45,7 @@ export async function ask<Answer>(path: string, parameters: Record<string, strin
 async function errorOf(response: Response): Promise<ApiError> {
   try {
     const problem = (await response.json()) as Problem;
-    return new ApiError(problem.detail, response.status, problem.retriable);
+    return new ApiError(problem.detail, response.status, problem.retriable, problem.type.split(":").pop());
   } catch {
     return new ApiError(`The server answered ${response.status} ${response.statusText}.`, response.status, true);
   }

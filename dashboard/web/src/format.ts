@@ -11,6 +11,11 @@ export function digits(value: number): string {
   return value.toFixed(Math.min(decimals, 6));
 }
 
+/** The value of an axis tick, without zeros at its end: 0, 0.2, 1.5, 12. */
+export function tick(value: number): string {
+  return String(Number(value.toPrecision(6)));
+}
+
 /** A share in [0, 1] as a percentage; what is there but tiny never reads as zero. */
 export function percent(share: number): string {
   if (share <= 0) return "0 %";

@@ -3,23 +3,25 @@
 import "./style.css";
 import type { FlamegraphAnswer, HeatmapAnswer, LossesAnswer, SeriesAnswer, ServiceRow, TopAnswer } from "./answers";
 import { address, ApiError, ask } from "./api";
-import { groupColor, KIND_NAMES } from "./colors";
+import { Banner } from "./banner";
 import { el, icon, ICONS } from "./dom";
 import { FlameView } from "./flame";
-import { amount, count, percent, span } from "./format";
+import { count } from "./format";
 import { Header } from "./header";
 import { HeatView } from "./heat";
 import { helpDialog } from "./help";
 import { LossView } from "./losses";
 import { SeriesView } from "./series";
+import { legendContent, summaryContent } from "./summary";
 import { durationMs, isRelative, rangeParameters, type SortColumn, type View, ViewState, widen } from "./state";
 import { TableView } from "./table";
 import { ThemeState } from "./theme";
-import { buildTree, selfBy } from "./tree";
+import { buildTree } from "./tree";
 
 const LIVE_MS = 10_000;
 const MAX_NODES = "8192";
-const LEGEND_ENTRIES = 6;
+/** How often an empty page looks again, live or not: the first window closes about 13 s after an agent's start. */
+const EMPTY_MS = 5_000;
 
 class Page {
   private readonly state = new ViewState(window);
@@ -38,7 +40,8 @@ class Page {
   private readonly heat = new HeatView();
   private readonly summary = el("div", { class: "summary", id: "summary" });
   private readonly legend = el("div", { class: "legend" });
-  private readonly message = el("div", { class: "message", role: "alert", hidden: true });
+  private readonly banner = new Banner();
+  private readonly pruned = el("div", { class: "pruned muted" });
   private readonly layout = el("div", { class: "segments", role: "group", "aria-label": "Layout" });
   private readonly color = el("div", { class: "segments", role: "group", "aria-label": "Colour by" });
   private readonly heatToggle = el("button", { type: "button", class: "button", id: "heat-toggle", title: "Samples per 20 ms" }, "Heat map");
@@ -46,6 +49,7 @@ class Page {
   private readonly download = el("a", { class: "button", download: "profile.folded", title: "Download as folded text" }, icon(ICONS.download), el("span", {}, "Folded"));
   private readonly content: HTMLElement;
   private shown: FlamegraphAnswer | null = null;
+  private emptyTimer = 0;
 
   constructor() {
     this.heatToggle.addEventListener("click", () => this.state.set({ showsHeat: !this.state.current.showsHeat }));
@@ -56,9 +60,9 @@ class Page {
       { class: "content" },
       el("section", { class: "card", "aria-label": "Over time" }, el("div", { class: "card-head" }, this.summary, el("div", { class: "actions" }, this.heatToggle, widenButton)), this.series.element, this.heat.element, this.losses.element),
       el("div", { class: "toolbar" }, this.layout, this.color, this.legend, el("div", { class: "actions" }, this.reset, this.download)),
-      el("div", { class: "panes" }, el("section", { class: "card pane-graph", "aria-label": "Flame graph" }, this.flame.element), el("section", { class: "card pane-table", "aria-label": "Top functions" }, this.table.element)),
+      el("div", { class: "panes" }, el("section", { class: "card pane-graph", "aria-label": "Flame graph" }, this.flame.element, this.pruned), el("section", { class: "card pane-table", "aria-label": "Top functions" }, this.table.element)),
     );
-    document.getElementById("app")?.append(this.header.element, this.message, this.content, this.help);
+    document.getElementById("app")?.append(this.header.element, this.banner.element, this.content, this.help);
     this.state.onChange((view, before) => this.changed(view, before));
     this.theme.onChange(() => this.repaint());
     document.addEventListener("keydown", (event) => this.onKey(event));
@@ -69,18 +73,27 @@ class Page {
     void this.start();
   }
 
+  /** Ask what there is to choose from, then for the profile. */
   private async start(): Promise<void> {
     await this.guard(async () => {
-      const range = rangeParameters(this.state.current.range);
-      const answer = await ask<{ services: ServiceRow[] }>("services", range);
-      const kinds = await ask<{ kinds: string[] }>("kinds", range);
-      const names = answer?.services.map((row) => row.name) ?? [];
-      this.header.offer(names, kinds?.kinds ?? []);
+      const [first] = await this.offer();
       if (this.state.current.service) await this.load();
-      else if (names[0] !== undefined) this.state.set({ service: names[0] }, { isMinor: true });
-      else this.say("No profiles in this time range. Choose a longer one, or check that an agent and a worker run.");
-      this.header.offer(names, kinds?.kinds ?? []);
+      else if (first !== undefined) this.state.set({ service: first }, { isMinor: true });
+      else this.sayEmpty("No profiles in this time range yet. The first come about 13 s after an agent and a worker start; or choose a longer range.");
     });
+  }
+
+  /** Services and kinds of the range, into the header; the services. */
+  private async offer(): Promise<string[]> {
+    const range = rangeParameters(this.state.current.range);
+    const [services, kinds] = await Promise.all([
+      ask<{ services: ServiceRow[] }>("services", range),
+      ask<{ kinds: string[] }>("kinds", range),
+    ]);
+    if (!services || !kinds) return [];
+    const names = services.services.map((row) => row.name);
+    this.header.offer(names, kinds.kinds);
+    return names;
   }
 
   private async load(): Promise<void> {
@@ -95,8 +108,10 @@ class Page {
         ask<TopAnswer>("top", { ...parameters, search: this.state.current.filter }),
         ask<LossesAnswer>("losses", parameters),
         this.loadHeat(),
+        this.offer(),
       ]);
       if (!series || !graph || !top || !losses) return;
+      this.banner.clear();
       this.series.show(series);
       this.losses.show(losses);
       this.table.show(top);
@@ -128,26 +143,56 @@ class Page {
     this.shown = answer;
     const { zoom, search, color } = this.state.current;
     const isEmpty = answer.total === 0;
+    if (isEmpty) this.sayEmpty(`No samples of ${this.state.current.service} in this time range. Widen it, or choose another service.`);
     this.content.classList.toggle("is-empty", isEmpty);
-    if (isEmpty) this.say(`No samples of ${this.state.current.service} in this time range. Widen it, or choose another service.`);
-    else this.say("");
     this.flame.show(buildTree(answer), answer.unit, { zoom, search, color });
+    this.pruned.textContent = answer.pruned_nodes ? `${count(answer.pruned_nodes)} frames are too small to draw; table and search know them.` : "";
     this.dress();
   }
 
+  /** Say that there is nothing to see, and look again in a while. */
+  private sayEmpty(text: string): void {
+    this.banner.inform(text);
+    this.content.classList.add("is-empty");
+    window.clearTimeout(this.emptyTimer);
+    this.emptyTimer = window.setTimeout(() => void this.load(), EMPTY_MS);
+  }
+
   private async guard(work: () => Promise<void>): Promise<void> {
+    window.clearTimeout(this.emptyTimer);
     try {
       await work();
+      document.body.classList.remove("is-stale");
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      this.say(error.message, () => void this.load());
+      this.explain(error);
     }
   }
 
-  private say(text: string, retry?: () => void): void {
-    this.message.hidden = text === "";
-    this.message.classList.toggle("is-error", retry !== undefined);
-    this.message.replaceChildren(el("span", {}, text), ...(retry ? [el("button", { type: "button", class: "button", on: { click: retry } }, "Try again")] : []));
+  private explain(error: ApiError): void {
+    const { service } = this.state.current;
+    document.body.classList.toggle("is-stale", this.shown !== null);
+    if (error.status === 401) {
+      // The server answers the page itself with a form for the token.
+      this.banner.fail("The server wants its token again.", { name: "Give the token", call: () => window.location.reload() });
+    } else if (error.isRetriable) {
+      this.banner.failAndRetry(error.message, () => void this.load());
+    } else if (error.kind === "unknown-service") {
+      this.forget();
+      this.sayEmpty(`There is no service ${service} in the store yet. Choose another, or check its name.`);
+      void this.offer().catch(() => undefined);
+    } else {
+      this.banner.fail(error.message, null);
+    }
+  }
+
+  /** Take the last profile off the page: it is not what was asked for. */
+  private forget(): void {
+    this.shown = null;
+    this.summary.replaceChildren();
+    this.losses.clear();
+    this.series.clear();
+    document.body.classList.remove("is-stale");
   }
 
   private changed(view: View, before: View): void {
@@ -186,27 +231,14 @@ class Page {
   private dressSummary(): void {
     const { shown } = this;
     if (!shown) return;
-    const { fromMs, toMs } = this.range();
     const found = shown.search && this.state.current.search === shown.search.text ? shown.search : null;
-    this.summary.replaceChildren(
-      el("b", { class: "total" }, amount(shown.total, shown.unit)),
-      el("span", { class: "muted" }, `${count(shown.samples)} samples · ${span(fromMs, toMs, Date.now())}`),
-      ...(found ? [el("span", { class: "found", id: "found" }, `${percent(found.share[0])} in ${count(found.functions)} matching functions`)] : []),
-    );
+    this.summary.replaceChildren(...summaryContent(shown, found, this.flame.current, Date.now()));
     this.dressLegend();
   }
 
   private dressLegend(): void {
     const tree = this.flame.current;
-    if (!tree) return;
-    const by = this.state.current.color;
-    const groups = selfBy(tree, (node) => (by === "kind" ? node.kind : node.mapping)).filter(([, value]) => value > 0).slice(0, LEGEND_ENTRIES);
-    const entries = groups.map(([group, value]) => {
-      const dot = el("span", { class: "dot" });
-      dot.style.backgroundColor = groupColor(group, by, this.theme.isDark);
-      return el("span", { class: "legend-entry" }, dot, KIND_NAMES[group] ?? (group || "no file"), el("span", { class: "muted" }, percent(tree.value ? value / tree.value : 0)));
-    });
-    this.legend.replaceChildren(...entries);
+    if (tree) this.legend.replaceChildren(...legendContent(tree, this.state.current.color, this.theme.isDark));
   }
 
   private range(): { fromMs: number; toMs: number } {

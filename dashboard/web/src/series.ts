@@ -4,7 +4,7 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { SeriesAnswer } from "./answers";
 import { el } from "./dom";
-import { digits, moment, rate, rates, rateUnit } from "./format";
+import { moment, rate, rates, rateUnit, tick } from "./format";
 import { cssColor } from "./theme";
 
 const HEIGHT_PX = 146;
@@ -24,6 +24,13 @@ export class SeriesView {
   show(answer: SeriesAnswer): void {
     this.answer = answer;
     this.draw();
+  }
+
+  clear(): void {
+    this.answer = null;
+    this.plot?.destroy();
+    this.plot = null;
+    this.element.replaceChildren();
   }
 
   /** Draw again with the colours of the current theme. */
@@ -47,7 +54,8 @@ export class SeriesView {
     const times = answer.values.map((_, index) => (answer.start_unix_ms + (index + 1) * answer.step_ms) / 1000);
     const values = rates(answer.values, answer.unit, answer.step_ms);
     this.describe(values, answer);
-    this.plot = new uPlot(this.plotOptions(width, answer), [times, values], this.element);
+    this.plot = new uPlot(this.plotOptions(width, answer), [times, withoutOpenEnd(values, answer)], this.element);
+    this.element.append(el("div", { class: "series-unit muted", "aria-hidden": "true" }, rateUnit(answer.unit)));
   }
 
   private describe(values: number[], answer: SeriesAnswer): void {
@@ -79,7 +87,7 @@ export class SeriesView {
       },
       axes: [
         { ...axis, size: 40, space: 70, values: [...CLOCK_TICKS] },
-        { ...axis, size: 46, space: 34, values: (_plot, splits) => splits.map(digits) },
+        { ...axis, size: 46, space: 34, values: (_plot, splits) => splits.map(tick) },
       ],
       series: [
         {},
@@ -116,6 +124,19 @@ export class SeriesView {
     const start = answer.start_unix_ms + index * answer.step_ms;
     this.readout.textContent = `${moment(start, Date.now())}  ${rate(value, answer.unit)}`;
   }
+}
+
+/** A window is stored at most this long after its start: its length, the allowed lateness, and the writing. */
+const OPEN_MS = 25_000;
+
+/** The values, without zeros at the end that only say that the last windows have not been stored yet. */
+export function withoutOpenEnd(values: number[], answer: SeriesAnswer): (number | null)[] {
+  const open: (number | null)[] = [...values];
+  for (let index = values.length - 1; index >= 0 && values[index] === 0; index -= 1) {
+    if (answer.start_unix_ms + (index + 1) * answer.step_ms < answer.to_unix_ms - OPEN_MS) break;
+    open[index] = null;
+  }
+  return open;
 }
 
 /** uPlot's table of time formats by tick distance: 24-hour clock, the date where the day changes. */
