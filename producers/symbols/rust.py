@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable
 
 _Reader = Callable[[], object]
-_LEGACY = re.compile(r"_?_ZN((?:\d+[^\s]+?)*)17h[0-9a-f]{16}E(?:\.[\w.@]+)?", re.ASCII)
+# One run of characters, not a group that repeats: the lengths in it are read one by one afterwards.
+_LEGACY = re.compile(r"_?_ZN(\d\S*)17h[0-9a-f]{16}E(?:\.[\w.@]+)?", re.ASCII)
 _ESCAPE = re.compile(r"\$(SP|BP|RF|LT|GT|LP|RP|C|u[0-9a-f]{1,6})\$", re.ASCII)
 _ESCAPES = {"SP": "@", "BP": "*", "RF": "&", "LT": "<", "GT": ">", "LP": "(", "RP": ")", "C": ","}
 _BASIC_TYPES = {
