@@ -1,0 +1,60 @@
+"""Names of files and folders, and which hours a range touches."""
+
+from __future__ import annotations
+
+import pytest
+
+from flamebus.errors import UsageError
+from flamebus.store.layout import (
+    HOUR_NS,
+    Dataset,
+    Source,
+    TimeRange,
+    compacted_file,
+    folder,
+    hour_start,
+    is_compacted_file,
+    parse_window_file,
+    window_file,
+)
+from flamebus.window_profile import LogRange
+
+START = 1_767_225_600 * 10**9
+
+
+@pytest.mark.parametrize("topic", ["flamebus.samples.cpu.v1", "eu_west.samples-cpu", "a/b*c?[d]", "größe"])
+@pytest.mark.parametrize("content", ["", "0123456789abcdef"])
+def test_a_file_name_says_what_it_was_computed_from(topic: str, content: str) -> None:
+    name = window_file(LogRange(topic, 3, 17, 42), START, content)
+    assert "/" not in name
+    source = parse_window_file(name)
+    assert source is not None
+    assert (source.first_offset, source.last_offset) == (17, 42)
+    assert parse_window_file(window_file(LogRange(topic, 3, 17, 99), START, content)) == Source(source.key, 99, 17)
+    assert not is_compacted_file(name)
+
+
+@pytest.mark.parametrize("name", ["w-x.parquet", ".writing-00", "notes.txt", compacted_file("0123456789abcdef")])
+def test_other_files_are_no_windows(name: str) -> None:
+    assert parse_window_file(name) is None
+
+
+def test_more_of_the_log_wins() -> None:
+    assert max([Source("k", 5, 1), Source("k", 9, 3), Source("k", 9, 2)], key=lambda s: s.coverage).first_offset == 2
+
+
+def test_folders_are_hours() -> None:
+    name = folder(Dataset.SAMPLES, "cpu", START + 7 * HOUR_NS + 1)
+    assert name == "samples/kind=cpu/date=2026-01-01/hour=07"
+    assert hour_start("2026-01-01", "07") == START + 7 * HOUR_NS
+
+
+def test_a_range_that_ends_on_the_hour_does_not_touch_the_next() -> None:
+    assert TimeRange(START, START + HOUR_NS).hours() == ("2026-01-01/00", "2026-01-01/00")
+    assert TimeRange(START, START + 24 * HOUR_NS).dates() == ("2026-01-01", "2026-01-01")
+
+
+@pytest.mark.parametrize("end", [START, START - 1])
+def test_a_reversed_range_is_refused(end: int) -> None:
+    with pytest.raises(UsageError, match="reversed"):
+        TimeRange(START, end)
