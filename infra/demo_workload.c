@@ -1,6 +1,6 @@
 // The demonstration's three small services: each burns part of one CPU in its own way until it is told to stop.
 // Usage: demo_workload checkout|search|archive
-// demo_workload.py builds it with frame pointers and without inlining, so that stacks show the call tree below.
+// demo_workload.py builds it with frame pointers and unoptimised, so that stacks show the call tree below.
 #define _GNU_SOURCE
 #include <stdint.h>
 #include <stdio.h>

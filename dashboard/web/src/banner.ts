@@ -44,6 +44,13 @@ export class Banner {
     this.put(text, null, false);
   }
 
+  /** Say that an answer is on its way; not at once, because most come before anyone could read it. */
+  wait(text: string): void {
+    if (!this.element.hidden) return;
+    this.put(text, null, false);
+    this.element.classList.add("is-waiting");
+  }
+
   /** Say what failed, and what a person can do. */
   fail(text: string, action: Action | null): void {
     this.put(text, action, true);
@@ -59,6 +66,7 @@ export class Banner {
   private put(text: string, action: Action | null, isError: boolean): void {
     this.stop();
     this.element.classList.toggle("is-error", isError);
+    this.element.classList.remove("is-waiting");
     // Said again only when it changes: the same text would be read aloud at each attempt.
     if (this.text.textContent !== text) this.text.textContent = text;
     this.call = action?.call ?? (() => undefined);

@@ -38,8 +38,4 @@ export class LossView {
       ...rows.map(entry),
     );
   }
-
-  clear(): void {
-    this.element.replaceChildren();
-  }
 }

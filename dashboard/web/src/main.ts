@@ -50,6 +50,8 @@ class Page {
   private readonly content: HTMLElement;
   private shown: FlamegraphAnswer | null = null;
   private emptyTimer = 0;
+  /** The server did not know the service: wait for its name among those offered instead of asking for it again. */
+  private isUnknown = false;
 
   constructor() {
     this.heatToggle.addEventListener("click", () => this.state.set({ showsHeat: !this.state.current.showsHeat }));
@@ -57,7 +59,7 @@ class Page {
     const widenButton = el("button", { type: "button", class: "button", title: "Twice the time range (w)", on: { click: () => this.widen() } }, icon(ICONS.widen), el("span", {}, "Widen"));
     this.content = el(
       "main",
-      { class: "content" },
+      { class: "content is-blank" },
       el("section", { class: "card", "aria-label": "Over time" }, el("div", { class: "card-head" }, this.summary, el("div", { class: "actions" }, this.heatToggle, widenButton)), this.series.element, this.heat.element, this.losses.element),
       el("div", { class: "toolbar" }, this.layout, this.color, this.legend, el("div", { class: "actions" }, this.reset, this.download)),
       el("div", { class: "panes" }, el("section", { class: "card pane-graph", "aria-label": "Flame graph" }, this.flame.element, this.pruned), el("section", { class: "card pane-table", "aria-label": "Top functions" }, this.table.element)),
@@ -67,7 +69,7 @@ class Page {
     this.theme.onChange(() => this.repaint());
     document.addEventListener("keydown", (event) => this.onKey(event));
     window.setInterval(() => {
-      if (this.state.current.isLive && !document.hidden) void this.load();
+      if (this.state.current.isLive && !document.hidden && !this.isUnknown) void this.load();
     }, LIVE_MS);
     this.dress();
     void this.start();
@@ -76,8 +78,11 @@ class Page {
   /** Ask what there is to choose from, then for the profile. */
   private async start(): Promise<void> {
     await this.guard(async () => {
-      const [first] = await this.offer();
-      if (this.state.current.service) await this.load();
+      const services = await this.offer();
+      const [first] = services;
+      const { service } = this.state.current;
+      if (service && this.isUnknown && !services.includes(service)) this.sayUnknown();
+      else if (service) await this.load();
       else if (first !== undefined) this.state.set({ service: first }, { isMinor: true });
       else this.sayEmpty("No profiles in this time range yet. The first come about 13 s after an agent and a worker start; or choose a longer range.");
     });
@@ -101,6 +106,7 @@ class Page {
     if (!service) return this.start();
     const parameters = { service, kind, ...rangeParameters(range) };
     document.body.classList.add("is-loading");
+    if (!this.shown && !this.isUnknown) this.banner.wait("Loading the profile …");
     await this.guard(async () => {
       const [series, graph, top, losses] = await Promise.all([
         ask<SeriesAnswer>("series", parameters),
@@ -112,6 +118,7 @@ class Page {
       ]);
       if (!series || !graph || !top || !losses) return;
       this.banner.clear();
+      this.isUnknown = false;
       this.series.show(series);
       this.losses.show(losses);
       this.table.show(top);
@@ -129,8 +136,12 @@ class Page {
 
   private async loadSearch(): Promise<void> {
     const { service, kind, range, search } = this.state.current;
-    const answer = await ask<FlamegraphAnswer>("flamegraph", { service, kind, ...rangeParameters(range), max_nodes: MAX_NODES, search });
-    if (answer) this.showGraph(answer);
+    if (!search || !this.shown) return this.dress();
+    // The graph is there already; one node is the least that comes with an answer to the search.
+    const answer = await ask<FlamegraphAnswer>("flamegraph", { service, kind, ...rangeParameters(range), max_nodes: "1", search });
+    if (!answer || !this.shown) return;
+    this.shown = { ...this.shown, search: answer.search };
+    this.dress();
   }
 
   private async loadTop(): Promise<void> {
@@ -145,6 +156,7 @@ class Page {
     const isEmpty = answer.total === 0;
     if (isEmpty) this.sayEmpty(`No samples of ${this.state.current.service} in this time range. Widen it, or choose another service.`);
     this.content.classList.toggle("is-empty", isEmpty);
+    this.content.classList.remove("is-blank");
     this.flame.show(buildTree(answer), answer.unit, { zoom, search, color });
     this.pruned.textContent = answer.pruned_nodes ? `${count(answer.pruned_nodes)} frames are too small to draw; table and search know them.` : "";
     this.dress();
@@ -153,9 +165,8 @@ class Page {
   /** Say that there is nothing to see, and look again in a while. */
   private sayEmpty(text: string): void {
     this.banner.inform(text);
-    this.content.classList.add("is-empty");
     window.clearTimeout(this.emptyTimer);
-    this.emptyTimer = window.setTimeout(() => void this.load(), EMPTY_MS);
+    this.emptyTimer = window.setTimeout(() => void this.start(), EMPTY_MS);
   }
 
   private async guard(work: () => Promise<void>): Promise<void> {
@@ -170,7 +181,6 @@ class Page {
   }
 
   private explain(error: ApiError): void {
-    const { service } = this.state.current;
     document.body.classList.toggle("is-stale", this.shown !== null);
     if (error.status === 401) {
       // The server answers the page itself with a form for the token.
@@ -178,26 +188,30 @@ class Page {
     } else if (error.isRetriable) {
       this.banner.failAndRetry(error.message, () => void this.load());
     } else if (error.kind === "unknown-service") {
+      this.isUnknown = true;
       this.forget();
-      this.sayEmpty(`There is no service ${service} in the store yet. Choose another, or check its name.`);
+      this.sayUnknown();
       void this.offer().catch(() => undefined);
     } else {
       this.banner.fail(error.message, null);
     }
   }
 
+  private sayUnknown(): void {
+    this.sayEmpty(`There is no service ${this.state.current.service} in the store yet. Choose another, check its name, or wait: a new one appears after about 13 s.`);
+  }
+
   /** Take the last profile off the page: it is not what was asked for. */
   private forget(): void {
     this.shown = null;
-    this.summary.replaceChildren();
-    this.losses.clear();
-    this.series.clear();
+    this.content.classList.add("is-blank");
     document.body.classList.remove("is-stale");
   }
 
   private changed(view: View, before: View): void {
     this.dress();
     const asked = (v: View): string => JSON.stringify([v.service, v.kind, v.range]);
+    if (view.service !== before.service) this.isUnknown = false;
     if (asked(view) !== asked(before)) void this.load();
     else {
       if (view.search !== before.search) {

@@ -26,13 +26,6 @@ export class SeriesView {
     this.draw();
   }
 
-  clear(): void {
-    this.answer = null;
-    this.plot?.destroy();
-    this.plot = null;
-    this.element.replaceChildren();
-  }
-
   /** Draw again with the colours of the current theme. */
   repaint(): void {
     if (this.answer) this.draw();
