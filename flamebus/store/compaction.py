@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import xxhash
 
 from flamebus.clock import Clock
-from flamebus.errors import StoreUnavailableError
+from flamebus.errors import BadDataError, StoreUnavailableError
 from flamebus.store.columns import ROW_GROUP_ROWS, SCHEMAS, SORT_KEYS, SOURCE_COLUMN, sorted_table
 from flamebus.store.files import StoreFiles, open_files
-from flamebus.store.layout import HOUR_NS, Dataset, Source, compacted_file, hour_start, parse_window_file
-from flamebus.store.parts import Covers, FolderParts, Part, damage, folder_parts, sources_metadata
+from flamebus.store.layout import HOUR_NS, Dataset, Source, compacted_file, hour_start
+from flamebus.store.parts import COVER_METADATA, Cover, Covers, FolderParts, Part, damage, folder_parts
 
 GRACE_NS = 5 * 60 * 10**9
 """How long replaced files stay: a reader that listed a folder before must have read them by then."""
@@ -166,38 +166,38 @@ class Compactor:
         """Write one file that holds what these do."""
         tables: list[pa.Table] = []
         sources: list[Source] = []
-        merged = 0
+        generation = merged = 0
         for part in group:
             try:
-                table, held = self._load(dataset, part)
+                table = self._load(dataset, part)
+                cover = self._cover(part)
             except FileNotFoundError:
                 raise
-            except (OSError, pa.ArrowException) as error:
+            except (OSError, pa.ArrowException, BadDataError) as error:
                 self._note_damage(part, error, report)
                 continue
             merged += 1
+            generation = max(generation, cover.generation)
             tables.append(_with_source(table, part, len(sources)))
-            sources += held
+            sources += [source for index, source in enumerate(cover.sources) if index not in part.excluded]
         if not tables:
             return
         table = sorted_table(dataset, pa.concat_tables(tables))
         if dataset.is_dictionary:
             table = _without_repeats(dataset, table)
-        name = f"{folder}/{compacted_file(_content(sources))}"
-        self._files.write_table(name, table, ROW_GROUP_ROWS[dataset], sources_metadata(sources))
+        cover = Cover(generation + 1, tuple(sources))
+        name = f"{folder}/{compacted_file(_content(cover))}"
+        self._files.write_table(name, table, ROW_GROUP_ROWS[dataset], cover.to_metadata())
         report.merged += merged
         report.written += 1
 
-    def _load(self, dataset: Dataset, part: Part) -> tuple[pa.Table, list[Source]]:
+    def _load(self, dataset: Dataset, part: Part) -> pa.Table:
         schema = SCHEMAS[dataset].append(SOURCE_COLUMN) if part.is_compacted else SCHEMAS[dataset]
         with pq.ParquetFile(f"{self._files.root}/{part.name}", filesystem=self._files.filesystem) as file:
-            table = file.read(columns=schema.names).cast(schema)
-        if part.is_compacted:
-            held = part.sources or self._covers.of(part.name)
-        else:
-            named = parse_window_file(part.name.rsplit("/", 1)[-1])
-            held = (named,) if named else ()
-        return table, [source for index, source in enumerate(held) if index not in part.excluded]
+            return file.read(columns=schema.names).cast(schema)
+
+    def _cover(self, part: Part) -> Cover:
+        return part.cover or self._covers.of(part.name)
 
     def _note_damage(self, part: Part, error: Exception, report: CompactionReport) -> None:
         """A file that cannot be read is left alone, unless it is the store as a whole that cannot."""
@@ -238,7 +238,6 @@ def _without_repeats(dataset: Dataset, table: pa.Table) -> pa.Table:
     return table.filter(pa.array(is_first))
 
 
-def _content(sources: Sequence[Source]) -> str:
-    """The same for the same sources, so that compactors that do the same work write the same file."""
-    text = "\n".join(f"{source.key} {source.last_offset} {source.first_offset}" for source in sorted(sources))
-    return f"{xxhash.xxh3_64_intdigest(text.encode()):016x}"
+def _content(cover: Cover) -> str:
+    """The same for the same rows in the same order, so that compactors that do the same work write the same file."""
+    return f"{xxhash.xxh3_64_intdigest(cover.to_metadata()[COVER_METADATA].encode()):016x}"

@@ -150,8 +150,7 @@ class LocalFiles:
     def sweep(self, folder: str, before_unix_nano: int) -> int:
         """See StoreFiles."""
         with translated(f"clean {folder} in the store {self.location}"):
-            left = list(self._path(folder).glob(f"{TEMPORARY_PREFIX}*"))
-            left = [entry for entry in left if entry.stat().st_mtime_ns < before_unix_nano]
+            left = [entry for entry in _hidden(self._path(folder)) if _written(entry) < before_unix_nano]
             for entry in left:
                 entry.unlink(missing_ok=True)
         return len(left)
@@ -184,6 +183,21 @@ class LocalFiles:
         """See StoreFiles."""
         if not Path(self.root).is_dir():
             raise StoreUnavailableError(f"there is no store at {self.location}: no such directory")
+
+
+def _hidden(folder: Path) -> list[Path]:
+    try:
+        return [entry for entry in folder.iterdir() if entry.name.startswith(TEMPORARY_PREFIX)]
+    except FileNotFoundError:
+        return []
+
+
+def _written(path: Path) -> int:
+    """When a file was written, ns UTC; for ever from now when it has gone, since then it is nobody's remains."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 2**63
 
 
 def _sync(path: Path) -> None:

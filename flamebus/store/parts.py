@@ -5,7 +5,7 @@ nothing has to change together, and compactors need no lock: of all files that h
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -15,7 +15,31 @@ from flamebus.errors import BadDataError, StoreUnavailableError
 from flamebus.store.files import StoreFiles
 from flamebus.store.layout import Source, is_compacted_file, parse_window_file
 
-SOURCES_METADATA = "flamebus.sources"
+COVER_METADATA = "flamebus.cover"
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """What a file holds.
+
+    Attributes:
+        generation: how many merges its rows went through: a merged file goes before those that it was made of.
+        sources: in the order of its ``source`` column.
+    """
+
+    generation: int
+    sources: tuple[Source, ...]
+
+    def to_metadata(self) -> dict[str, str]:
+        """The entry of a Parquet footer."""
+        rows = [[source.key, source.last_offset, source.first_offset] for source in self.sources]
+        return {COVER_METADATA: json.dumps([self.generation, rows])}
+
+    @staticmethod
+    def from_metadata(metadata: Mapping[bytes, bytes]) -> "Cover":
+        """What a footer says; KeyError, ValueError or TypeError when it says nothing of the kind."""
+        generation, rows = json.loads(metadata[COVER_METADATA.encode()])
+        return Cover(generation, tuple(Source(*row) for row in rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +47,14 @@ class Part:
     """A file of which at least some rows count.
 
     Attributes:
-        name: relative to the store; sources: what it holds, in the order of its ``source`` column; empty when nobody
-            had to look, since the file is alone in its folder.
-        excluded: rows of ``sources`` that another file holds in a later form.
+        name: relative to the store.
+        cover: what it holds; None when nobody had to look, since it is alone in its folder.
+        excluded: rows of the cover's sources that count in another file.
     """
 
     name: str
     is_compacted: bool
-    sources: tuple[Source, ...] = ()
+    cover: Cover | None = None
     excluded: frozenset[int] = frozenset()
 
 
@@ -49,13 +73,13 @@ class FolderParts:
 
 
 class Covers:
-    """Sources of compacted files, remembered: such a file never changes."""
+    """What compacted files hold, remembered: such a file never changes."""
 
     def __init__(self, files: StoreFiles) -> None:
         self._files = files
-        self._known: dict[str, tuple[Source, ...]] = {}
+        self._known: dict[str, Cover] = {}
 
-    def of(self, name: str) -> tuple[Source, ...]:
+    def of(self, name: str) -> Cover:
         """What a compacted file holds.
 
         Raises:
@@ -64,23 +88,18 @@ class Covers:
             StoreUnavailableError: the store does not answer.
         """
         if name not in self._known:
-            self._known[name] = _read_sources(self._files, name)
+            self._known[name] = _read_cover(self._files, name)
         return self._known[name]
 
 
-def _read_sources(files: StoreFiles, name: str) -> tuple[Source, ...]:
+def _read_cover(files: StoreFiles, name: str) -> Cover:
     try:
         metadata = pq.read_metadata(f"{files.root}/{name}", filesystem=files.filesystem).metadata or {}
-        return tuple(Source(*row) for row in json.loads(metadata[SOURCES_METADATA.encode()]))
+        return Cover.from_metadata(metadata)
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
         raise BadDataError("damaged", f"{name} is damaged: {error}") from error
-
-
-def sources_metadata(sources: Sequence[Source]) -> dict[str, str]:
-    """The footer entry that names the sources."""
-    return {SOURCES_METADATA: json.dumps([[source.key, source.last_offset, source.first_offset] for source in sources])}
 
 
 def folder_parts(
@@ -103,7 +122,7 @@ def folder_parts(
     compacted = [name for name in names if is_compacted_file(name)]
     if len(compacted) == 1 and not windows:
         return FolderParts((Part(f"{folder}/{compacted[0]}", is_compacted=True),), {}, {})
-    held: dict[str, tuple[Source, ...]] = {name: (source,) for name, source in windows.items()}
+    held = {name: Cover(0, (source,)) for name, source in windows.items()}
     damaged = {}
     for name in compacted:
         try:
@@ -113,20 +132,24 @@ def folder_parts(
     return _choose(folder, held, damaged)
 
 
-def _choose(folder: str, held: Mapping[str, tuple[Source, ...]], damaged: Mapping[str, str]) -> FolderParts:
-    """Of all files with the same source the one that saw most of the log, then the one that holds most."""
-    best: dict[str, tuple[tuple[int, int], int, str]] = {}
-    for name, sources in held.items():
-        for source in sources:
-            candidate = (source.coverage, len(sources) if is_compacted_file(name) else 0, name)
+def _choose(folder: str, held: Mapping[str, Cover], damaged: Mapping[str, str]) -> FolderParts:
+    """Of all files with the same source the one that saw most of the log, then the one that was merged last.
+
+    The order is one of the files alone, whatever else is there: so the last of them is never taken for replaced.
+    """
+    best: dict[str, tuple[tuple[int, int], int, int, str]] = {}
+    for name, cover in held.items():
+        for source in cover.sources:
+            candidate = (source.coverage, cover.generation, len(cover.sources), name)
             best[source.key] = max(best.get(source.key, candidate), candidate)
     active, obsolete = [], {}
-    for name, sources in sorted(held.items()):
-        lost = frozenset(index for index, source in enumerate(sources) if best[source.key][2] != name)
-        if len(lost) == len(sources):
-            obsolete[f"{folder}/{name}"] = frozenset(f"{folder}/{best[source.key][2]}" for source in sources)
+    for name, cover in sorted(held.items()):
+        winners = [best[source.key][-1] for source in cover.sources]
+        lost = frozenset(index for index, winner in enumerate(winners) if winner != name)
+        if len(lost) == len(winners):
+            obsolete[f"{folder}/{name}"] = frozenset(f"{folder}/{winner}" for winner in winners)
         else:
-            active.append(Part(f"{folder}/{name}", is_compacted_file(name), sources, lost))
+            active.append(Part(f"{folder}/{name}", is_compacted_file(name), cover, lost))
     return FolderParts(tuple(active), obsolete, damaged)
 
 
