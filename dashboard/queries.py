@@ -58,7 +58,11 @@ class Queries:
     def services(self, query: Parameters, now_unix_nano: int) -> Json:
         """Services with samples in the range."""
         span = parameters.time_range(query, now_unix_nano)
-        return _span(span) | {"services": [{"name": name} for name in self._source.services(span)]}
+        names = self._source.services(span)
+        if not names:
+            # A store that has gone looks like an empty one.
+            self._source.check()
+        return _span(span) | {"services": [{"name": name} for name in names]}
 
     def kinds(self, query: Parameters, now_unix_nano: int) -> Json:
         """Kinds with samples in the range."""
@@ -162,6 +166,7 @@ class Queries:
         if kind not in list(Kind):
             raise UnknownKindError(f"unknown kind {kind!r}; there are {', '.join(Kind)}")
         if not self._source.has_service(service):
+            self._source.check()
             raise UnknownServiceError(f"unknown service {service!r}; /api/v1/services lists those in a range")
         return Question(service, kind, span)
 
@@ -210,9 +215,10 @@ def _tree(tree: Tree, sums: Sums) -> Json:
     intervals = [wilson_interval(min(share, 1.0), independent) for share in shares]
     columns = {
         "parent": [node.parent for node in tree.nodes],
-        "name": [names.number(node.frame.function) for node in tree.nodes],
-        "mapping": [mappings.number(node.frame.mapping) for node in tree.nodes],
-        "kind": [kinds.number(node.frame.kind.label) for node in tree.nodes],
+        # The root has no frame.
+        "name": [0, *(names.number(node.frame.function) for node in tree.nodes[1:])],
+        "mapping": [0, *(mappings.number(node.frame.mapping) for node in tree.nodes[1:])],
+        "kind": [0, *(kinds.number(node.frame.kind.label) for node in tree.nodes[1:])],
         "self": [node.self_value for node in tree.nodes],
         "total": [node.total_value for node in tree.nodes],
         "low": [round(low, 6) for low, _ in intervals],

@@ -21,11 +21,12 @@ button { background: #c2410c; color: #fff; border: 0; cursor: pointer; }
 """
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 FORM_POLICY = (
-    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    f"default-src 'none'; img-src data:; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
 )
 """Content policy of the form: this very style, and a form that can be sent to this server only."""
 
-_HEAD = '<!doctype html><html lang="en"><meta charset="utf-8"><title>flamebus</title>'
+_HEAD = '<!doctype html><html lang="en"><meta charset="utf-8"><title>flamebus</title><link rel="icon" href="data:,">'
 
 
 def own_address(target: str) -> str:

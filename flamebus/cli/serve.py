@@ -1,5 +1,7 @@
 """``flamebus serve``: the HTTP API and the page, from the store."""
 
+import socket
+from ipaddress import ip_address
 from typing import Annotated
 
 import typer
@@ -16,8 +18,10 @@ def register(app: typer.Typer, verb: str) -> None:
 def serve(
     *,
     store: StoreOption = None,
-    listen: Annotated[str | None, typer.Option("--listen", help="host:port", show_default=False)] = None,
-    token: Annotated[str | None, typer.Option("--token", help="Bearer token of clients", show_default=False)] = None,
+    listen: Annotated[str | None, typer.Option("--listen", help="host:port; beyond loopback only with a token")] = None,
+    token: Annotated[
+        str | None, typer.Option("--token", help="What clients must present; better in FLAMEBUS_TOKEN")
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Serve the HTTP API and the page until interrupted."""
@@ -33,6 +37,11 @@ def serve(
     access = Access.of(settings.listen, settings.token.get_secret_value())
     bound = listen_on(settings.listen)
     queries = Queries(StoredProfiles(StoreReader(settings.store, settings.s3_endpoint)))
-    host, port = bound.getsockname()[:2]
-    typer.echo(f"flamebus: the page is at http://{f'[{host}]' if ':' in host else host}:{port}/", err=True)
+    typer.echo(f"flamebus: the page is at {address(*bound.getsockname()[:2])}", err=True)
     run(build_app(queries, access, SystemClock()), bound)
+
+
+def address(host: str, port: int) -> str:
+    """What a person opens: a listener on every address is named after this machine."""
+    name = socket.gethostname() if ip_address(host).is_unspecified else host
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}/"

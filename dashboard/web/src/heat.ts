@@ -1,8 +1,9 @@
-// The sub-second heat map: one column a second, rows of 20 ms, so that a beat inside the second becomes a pattern.
+// The sub-second heat map: one column a second, rows of 20 ms, so that a beat inside the second becomes a pattern. It
+// lies below the series on the same time axis.
 
 import type { HeatmapAnswer } from "./answers";
 import { el } from "./dom";
-import { count, moment } from "./format";
+import { count, duration, moment } from "./format";
 import { cssColor } from "./theme";
 
 const ROW_PX = 3;
@@ -16,7 +17,7 @@ export class HeatView {
   constructor() {
     this.element = el("div", { class: "heat" }, this.canvas, this.readout);
     this.canvas.addEventListener("mousemove", (event) => this.read(event));
-    this.canvas.addEventListener("mouseleave", () => (this.readout.textContent = ""));
+    this.canvas.addEventListener("mouseleave", () => this.explain());
     new ResizeObserver(() => this.repaint()).observe(this.element);
   }
 
@@ -24,7 +25,16 @@ export class HeatView {
     this.answer = answer;
     const peak = Math.max(0, ...answer.counts);
     this.canvas.setAttribute("aria-label", `Samples per ${answer.row_ms} ms, ${answer.columns} columns, at most ${count(peak)} in one`);
+    this.explain();
     this.repaint();
+  }
+
+  /** What the picture shows, while no bin is pointed at. */
+  private explain(): void {
+    const { answer } = this;
+    if (!answer) return;
+    const range = duration((answer.to_unix_ms - answer.from_unix_ms) * 1e6);
+    this.readout.textContent = `Each column is a second, each row ${answer.row_ms} ms within it, upward; ${range} are shown.`;
   }
 
   repaint(): void {
@@ -37,11 +47,15 @@ export class HeatView {
     this.canvas.height = Math.round(height * ratio);
     this.canvas.style.height = `${height}px`;
     const context = this.canvas.getContext("2d");
-    if (context) this.paint(context, answer, this.canvas.width / answer.columns, this.canvas.height / answer.rows);
+    if (context) this.paint(context, answer);
   }
 
-  private paint(context: CanvasRenderingContext2D, answer: HeatmapAnswer, columnPx: number, rowPx: number): void {
+  private paint(context: CanvasRenderingContext2D, answer: HeatmapAnswer): void {
     const peak = Math.max(1, ...answer.counts);
+    const { width, height } = this.canvas;
+    const columnPx = (width * answer.column_ms) / (answer.to_unix_ms - answer.from_unix_ms);
+    const firstPx = (width * (answer.start_unix_ms - answer.from_unix_ms)) / (answer.to_unix_ms - answer.from_unix_ms);
+    const rowPx = height / answer.rows;
     context.fillStyle = cssColor("--accent");
     answer.counts.forEach((samples, index) => {
       if (samples === 0) return;
@@ -50,7 +64,7 @@ export class HeatView {
       const row = answer.rows - 1 - (index % answer.rows);
       // The root keeps rare samples visible beside the busiest bin.
       context.globalAlpha = 0.08 + 0.92 * Math.sqrt(samples / peak);
-      context.fillRect(Math.floor(column * columnPx), Math.floor(row * rowPx), Math.ceil(columnPx), Math.ceil(rowPx));
+      context.fillRect(Math.floor(firstPx + column * columnPx), Math.floor(row * rowPx), Math.ceil(columnPx), Math.ceil(rowPx));
     });
     context.globalAlpha = 1;
   }
@@ -59,10 +73,11 @@ export class HeatView {
     const { answer } = this;
     if (!answer) return;
     const box = this.canvas.getBoundingClientRect();
-    const column = Math.floor(((event.clientX - box.left) / box.width) * answer.columns);
+    const atMs = answer.from_unix_ms + ((event.clientX - box.left) / box.width) * (answer.to_unix_ms - answer.from_unix_ms);
+    const column = Math.floor((atMs - answer.start_unix_ms) / answer.column_ms);
     const row = answer.rows - 1 - Math.floor(((event.clientY - box.top) / box.height) * answer.rows);
-    const samples = answer.counts[column * answer.rows + row];
-    if (samples === undefined) return;
+    const samples = column >= 0 ? answer.counts[column * answer.rows + row] : undefined;
+    if (samples === undefined) return this.explain();
     const second = moment(answer.start_unix_ms + column * answer.column_ms, Date.now());
     this.readout.textContent = `${second} + ${row * answer.row_ms} ms: ${count(samples)} samples`;
   }
