@@ -1,4 +1,4 @@
-"""``flamebus flamegraph``: a profile as text, JSON or folded stacks."""
+"""``flamebus flamegraph``: a profile as text, JSON, folded stacks or an SVG."""
 
 import json
 from collections.abc import Iterator
@@ -17,12 +17,18 @@ from flamebus.cli.profile_options import (
     ToOption,
     open_reader,
     time_range,
+    warn_of_damage,
 )
+from flamebus.clock import format_time
 from flamebus.config import load
+from flamebus.errors import FlamebusError
 from flamebus.folded import format_folded
 from flamebus.store.totals import StackTotals
+from flamebus.svg import MAX_NODES as SVG_MAX_NODES
+from flamebus.svg import Caption, render_svg
 from flamebus.tree import CallTree
 
+_MAX_NODES = 8192
 _SMALLEST_SHARE = 0.005
 """Below this a line of the text form says less than it takes."""
 
@@ -33,6 +39,7 @@ class Format(StrEnum):
     TEXT = "text"
     JSON = "json"
     FOLDED = "folded"
+    SVG = "svg"
 
 
 def register(app: typer.Typer, verb: str) -> None:
@@ -49,23 +56,36 @@ def flamegraph(
     end: ToOption = None,
     form: Annotated[Format, typer.Option("--format", help="What to write")] = Format.TEXT,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File; standard output when not given")] = None,
-    max_nodes: Annotated[int, typer.Option("--max-nodes", min=1, help="Most nodes of text and JSON")] = 8192,
+    max_nodes: Annotated[
+        int | None, typer.Option("--max-nodes", min=1, help="Most nodes (default: 8192 of text and JSON, all of SVG)")
+    ] = None,
     store: StoreOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Write the flame graph of a service, or of all with the service as the outermost frame."""
     settings = load({"store": store}, file=config).settings
     span = time_range(since, start, end)
-    found = open_reader(settings.store, settings.s3_endpoint, service, span).stacks(service, kind, span)
-    text = rendered(found, form, max_nodes)
+    reader = open_reader(settings.store, settings.s3_endpoint, service, span)
+    found = reader.stacks(service, kind, span)
+    if form is Format.SVG:
+        unit = reader.unit(service, kind, span)
+        about = f"{kind} · {format_time(span.from_unix_nano)} to {format_time(span.to_unix_nano)}"
+        caption = Caption(service or "all services", f"{about} · {found.samples.sum():,.0f} samples", unit)
+        text = render_svg(found.tree(), caption, max_nodes or SVG_MAX_NODES)
+    else:
+        text = rendered(found, form, max_nodes or _MAX_NODES)
+    warn_of_damage(reader)
     if output is None:
         typer.echo(text)
-    else:
+        return
+    try:
         output.write_text(text + "\n")
+    except OSError as error:
+        raise FlamebusError(f"cannot write {output}: {error.strerror}") from error
 
 
 def rendered(found: StackTotals, form: Format, max_nodes: int) -> str:
-    """The profile in one of the forms."""
+    """The profile as text, JSON or folded stacks."""
     if form is Format.FOLDED:
         pairs = (([found.frames[row].function for row in stack], value) for stack, value in found.pairs())
         return "\n".join(format_folded(pairs))

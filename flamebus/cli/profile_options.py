@@ -16,6 +16,10 @@ SinceOption = Annotated[str | None, typer.Option("--since", help="How far back, 
 FromOption = Annotated[str | None, typer.Option("--from", help="Start: now, -15m, 2026-01-31T12:00:00Z")]
 ToOption = Annotated[str | None, typer.Option("--to", help="End, like --from (default now)")]
 
+SearchOption = Annotated[
+    str | None, typer.Option("--search", help="Only functions whose name contains this", show_default=False)
+]
+
 _DEFAULT_NS = NANOSECONDS["h"]
 
 
@@ -45,3 +49,9 @@ def open_reader(store: str, s3_endpoint: str, service: str | None, span: TimeRan
     if service is not None:
         reader.require_service(service, span)
     return reader
+
+
+def warn_of_damage(reader: StoreReader) -> None:
+    """Say on standard error which files an answer had to do without."""
+    for name, why in sorted(reader.damaged.items()):
+        typer.echo(f"flamebus: passed over {name}, which is damaged: {why}", err=True)

@@ -9,15 +9,18 @@ from flamebus.cli.options import ConfigOption, JsonOption, StoreOption
 from flamebus.cli.profile_options import (
     FromOption,
     KindOption,
+    SearchOption,
     ServiceOption,
     SinceOption,
     ToOption,
     open_reader,
     time_range,
+    warn_of_damage,
 )
 from flamebus.config import load
 from flamebus.hotspot import FunctionHotspot
-from flamebus.store.totals import StackTotals, top_functions
+from flamebus.store.totals import Match, StackTotals, top_functions
+from flamebus.store.totals import search as search_stacks
 
 
 def register(app: typer.Typer, verb: str) -> None:
@@ -32,6 +35,7 @@ def top(
     since: SinceOption = None,
     start: FromOption = None,
     end: ToOption = None,
+    search: SearchOption = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many functions")] = 20,
     store: StoreOption = None,
     config: ConfigOption = None,
@@ -40,21 +44,27 @@ def top(
     """Show the hottest functions by self value, each share with its 95 % interval."""
     settings = load({"store": store}, file=config).settings
     span = time_range(since, start, end)
-    found = open_reader(settings.store, settings.s3_endpoint, service, span).stacks(service, kind, span)
-    functions = top_functions(found, limit=limit)
+    reader = open_reader(settings.store, settings.s3_endpoint, service, span)
+    found = reader.stacks(service, kind, span)
+    functions = top_functions(found, search or "", limit)
+    match = search_stacks(found, search) if search else None
     if as_json:
         rows = [_row(function) for function in functions]
-        typer.echo(
-            json.dumps({"total": found.total, "samples": float(found.samples.sum()), "functions": rows}, indent=2)
-        )
-        return
-    typer.echo(top_text(found, functions))
+        head: dict[str, object] = {"total": found.total, "samples": float(found.samples.sum())}
+        if match:
+            head["matched"] = {"value": match.value, "share": match.share.value, "functions": match.function_count}
+        typer.echo(json.dumps(head | {"functions": rows}, indent=2))
+    else:
+        typer.echo(top_text(found, functions, match))
+    warn_of_damage(reader)
 
 
-def top_text(found: StackTotals, functions: list[FunctionHotspot]) -> str:
-    """The table that people see."""
-    if not functions:
+def top_text(found: StackTotals, functions: list[FunctionHotspot], match: Match | None = None) -> str:
+    """The table that people see; ``match`` when it is one of a search."""
+    if not found.frames:
         return "no samples in this range; is an agent running? (flamebus agent)"
+    if match and not functions:
+        return f"no function of {len(found.frames):,} matches"
     lines = [f"{found.samples.sum():,.0f} samples", "   self   95 % interval    total  function"]
     for entry in functions:
         share = entry.self_share
@@ -62,6 +72,9 @@ def top_text(found: StackTotals, functions: list[FunctionHotspot]) -> str:
         lines.append(
             f"{share.value:7.2%}  {share.low:6.2%}–{share.high:6.2%}  {entry.total_share.value:7.2%}  {name[:90]}"
         )
+    if match:
+        plural = "" if match.function_count == 1 else "s"
+        lines.append(f"matched {match.share.value:.2%} of all samples, {match.function_count:,} function{plural}")
     return "\n".join(lines)
 
 

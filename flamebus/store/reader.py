@@ -76,7 +76,7 @@ class StoreReader:
         sql = f"SELECT 1 FROM data WHERE {where} LIMIT 1"
         return any(self._scanner.rows(Dataset.WINDOWS, kind, span, sql, arguments) for kind in self._all_kinds())
 
-    def unit(self, service: str, kind: str, span: TimeRange) -> str:
+    def unit(self, service: str | None, kind: str, span: TimeRange) -> str:
         """Unit of the profile's values, ``nanoseconds`` when there is none."""
         rows = self._of(Dataset.WINDOWS, service, kind, span, "SELECT any_value(unit) FROM data")
         return str(rows[0][0]) if rows and rows[0][0] else "nanoseconds"
@@ -195,7 +195,9 @@ class StoreReader:
     def _all_kinds(self) -> list[str]:
         return [entry.removeprefix("kind=") for entry in self._files.list(str(Dataset.WINDOWS))]
 
-    def _of(self, dataset: Dataset, service: str, kind: str, span: TimeRange, select: str, tail: str = "") -> list[Any]:
+    def _of(
+        self, dataset: Dataset, service: str | None, kind: str, span: TimeRange, select: str, tail: str = ""
+    ) -> list[Any]:
         where, arguments = _where(service, span)
         return self._scanner.rows(dataset, kind, span, f"{select} WHERE {where} {tail}", arguments)
 
