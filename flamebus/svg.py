@@ -206,7 +206,7 @@ def _data(tree: CallTree, unit: str) -> str:
 def color(frame: Frame) -> str:
     """The frame's colour, ``#rrggbb``: the hue says its kind, the shade tells neighbours apart."""
     hue, saturation = _HUES[frame.kind]
-    shade = xxhash.xxh32_intdigest(frame.identity)
+    shade = xxhash.xxh32_intdigest(f"{frame.mapping}\0{frame.function}".encode("utf-8", "replace"))
     light = 70 + shade % 11
     return _hex((hue + (shade >> 8) % 17 - 8) % 360, saturation, light)
 
