@@ -37,7 +37,7 @@ status: .venv/.stamp-all ## Show what `make up` has started
 
 ##### To work on it
 
-.PHONY: format check test servers web bench chaos lock wheel clean
+.PHONY: format check test servers web bench chaos pictures lock wheel clean
 format: .venv/.stamp-dev ## Format the code and apply safe fixes
 	.venv/bin/ruff format $(PATHS)
 	.venv/bin/ruff check --fix $(PATHS)
@@ -63,6 +63,9 @@ bench: bootstrap-test .venv/.stamp-dev servers ## All benchmarks, each compared 
 
 chaos: bootstrap-test .venv/.stamp-dev servers ## The whole conservation suite, which kills and freezes things; SEED=1
 	FLAMEBUS_CHAOS_SEED=$(SEED) $(PY) -m pytest tests/chaos -v
+
+pictures: bootstrap-test .venv/.stamp-dev web ## Take the pictures in docs/pictures anew, from a demonstration (3 min)
+	$(PY) -m infra.pictures
 
 lock: $(UV) ## Choose library versions anew (uv.lock)
 	$(UV) lock --upgrade
@@ -103,3 +106,4 @@ dashboard/static/index.html: $(WEB)/node_modules/.stamp $(WEB_SOURCES)
 
 web-check: $(WEB)/node_modules/.stamp
 	npm --prefix $(WEB) run --silent typecheck
+	npm --prefix $(WEB) run --silent test
