@@ -81,6 +81,8 @@ class Demo:
         environment = {
             "PYTHONPATH": str(home),
             "PYTHONUNBUFFERED": "1",
+            # Whatever a library leaves in the folder for temporary files goes with ours.
+            "TMPDIR": str(self._folder),
             # What flamebus itself costs is on the page too, under a name of its own.
             "OTEL_SERVICE_NAME": f"flamebus-{verb}",
         }
