@@ -57,6 +57,10 @@ class StoreFiles(Protocol):
         """Remove a file; one that is gone already is no error."""
         ...
 
+    def delete_empty(self, folder: str) -> None:
+        """Remove what stands for a folder without files, and for those around it; only where nobody writes any more."""
+        ...
+
     def check(self) -> None:
         """Raise unless the location exists and answers."""
         ...
@@ -179,6 +183,9 @@ class LocalFiles:
                 parent.rmdir()
                 parent = parent.parent
 
+    def delete_empty(self, folder: str) -> None:
+        """See StoreFiles; ``delete`` has done it."""
+
     def check(self) -> None:
         """See StoreFiles."""
         if not Path(self.root).is_dir():
@@ -284,6 +291,13 @@ class S3Files:
                 self.filesystem.delete_file(self._path(name))
             except FileNotFoundError:
                 return
+
+    def delete_empty(self, folder: str) -> None:
+        """See StoreFiles. Deleting an object leaves one of no bytes for the folder that it was in."""
+        with translated(f"delete {folder} in the store {self.location}"):
+            while folder and not self.list(folder):
+                self.filesystem.delete_dir(self._path(folder))
+                folder = folder.rpartition("/")[0]
 
     def check(self) -> None:
         """See StoreFiles."""

@@ -52,4 +52,5 @@ def retain(location: str, keep_ns: Mapping[Dataset, int], clock: Clock, s3_endpo
             for name in files.list(folder):
                 files.delete(f"{folder}/{name}")
                 deleted += 1
+            files.delete_empty(folder)
     return RetentionReport(folders, deleted)

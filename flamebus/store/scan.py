@@ -67,7 +67,7 @@ class Scanner:
 
     def has_files(self, dataset: Dataset, kind: str, span: TimeRange) -> bool:
         """Whether any file may hold the range."""
-        return next(iter(self.folders(dataset, kind, span)), None) is not None
+        return any(self._files.list(folder) for folder in self.folders(dataset, kind, span))
 
     def folders(self, dataset: Dataset, kind: str, span: TimeRange) -> list[str]:
         """Folders of the hours that may hold the range, oldest first; for dictionaries all hours of its dates."""
