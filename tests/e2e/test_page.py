@@ -155,3 +155,14 @@ def test_search_finds_what_the_tree_has_pruned(server: str) -> None:
     assert isinstance(found, dict)
     assert found["functions"] == 1
     assert 0 < found["share"][0] < 0.05
+
+
+def test_the_graph_is_drawn_at_once(chromium: Path, server: str) -> None:
+    with open_page(chromium) as (page, _):
+        page.goto(server + VIEW)
+        page.wait_for_selector("g.frame")
+        narrowest = (
+            "Math.min(...[...document.querySelectorAll('g.frame')].map(frame =>"
+            " frame.querySelector('rect').getAttribute('width') / frame.getAttribute('width')))"
+        )
+        assert page.evaluate(narrowest) == 1

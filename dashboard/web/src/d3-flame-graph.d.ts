@@ -1,4 +1,9 @@
-// d3-flame-graph publishes no types; this is the part of its face that the page uses.
+// d3-flame-graph publishes no types, and d3-transition only apart; these are the parts of their faces that the page uses.
+declare module "d3-transition" {
+  /** Ends the transition of an element, and those that wait. */
+  export function interrupt(element: Element): void;
+}
+
 declare module "d3-flame-graph" {
   import type { Selection } from "d3-selection";
 

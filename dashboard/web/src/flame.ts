@@ -3,6 +3,7 @@
 
 import flamegraph, { type FlameGraph, type Placed, type Tooltip } from "d3-flame-graph";
 import { select } from "d3-selection";
+import { interrupt } from "d3-transition";
 import { frameColor } from "./colors";
 import { el } from "./dom";
 import { tooltipContent } from "./tooltip";
@@ -102,6 +103,7 @@ export class FlameView {
     this.chart = this.build(width);
     this.chart(selection as Parameters<FlameGraph<FrameNode>>[0]);
     this.root = select<HTMLElement, Placed<FrameNode>>(holder).datum();
+    settle(holder);
     this.chart.transitionDuration(this.transitionMs());
     if (this.search) this.highlight();
     if (this.zoomKey) this.zoom(this.zoomKey);
@@ -203,6 +205,14 @@ export class FlameView {
     const box = (drawn.querySelector("rect") ?? drawn).getBoundingClientRect();
     this.showTip(node, box.left + Math.min(box.width / 2, 60), box.bottom - 10);
     this.announcer.textContent = this.tip.innerText.replace(/\n+/g, ", ");
+  }
+}
+
+/** Frames grow from nothing when they are first drawn; with fresh data every 10 s that would never let the eye rest. */
+function settle(holder: HTMLElement): void {
+  for (const rect of holder.querySelectorAll("g.frame > rect")) {
+    interrupt(rect);
+    rect.setAttribute("width", rect.parentElement?.getAttribute("width") ?? "0");
   }
 }
 
