@@ -1,6 +1,9 @@
 """Answers the API's questions from the object store."""
 
-from collections.abc import Iterable, Sequence
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 
 from dashboard.parameters import TimeRange
 from dashboard.source import Found, Heat, Question, Series, Sums, Top, Tree, TreeNode
@@ -15,11 +18,25 @@ _NO_FRAME = Frame("all")
 _EVER = layout.TimeRange(0, 2**62)
 
 
-class StoredProfiles:
-    """Profiles of one store."""
+_KEPT_PROFILES = 8
+_KEPT_S = 5.0
+"""An answer asks for the same profile several times (sums, tree, search); data younger than this may miss from it."""
 
-    def __init__(self, reader: StoreReader) -> None:
+
+class StoredProfiles:
+    """Profiles of one store.
+
+    Args:
+        reader: of the store.
+        monotonic_s: a clock, in seconds.
+    """
+
+    def __init__(self, reader: StoreReader, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self._reader = reader
+        self._monotonic_s = monotonic_s
+        self._lock = threading.Lock()
+        self._known: set[str] = set()
+        self._kept: OrderedDict[Question, tuple[float, StackTotals]] = OrderedDict()
 
     def check(self) -> None:
         """See Source."""
@@ -35,7 +52,9 @@ class StoredProfiles:
 
     def has_service(self, service: str) -> bool:
         """See Source."""
-        return service in self._reader.services(_EVER)
+        if service not in self._known and self._reader.has_service(service, _EVER):
+            self._known.add(service)
+        return service in self._known
 
     def sums(self, question: Question) -> Sums:
         """See Source."""
@@ -97,7 +116,18 @@ class StoredProfiles:
         return (([found.frames[row].function for row in stack], value) for stack, value in found.pairs())
 
     def _stacks(self, question: Question) -> StackTotals:
-        return self._reader.stacks(*_parts(question))
+        now = self._monotonic_s()
+        with self._lock:
+            kept = self._kept.get(question)
+        if kept and now - kept[0] < _KEPT_S:
+            return kept[1]
+        found = self._reader.stacks(*_parts(question))
+        with self._lock:
+            self._kept[question] = now, found
+            self._kept.move_to_end(question)
+            while len(self._kept) > _KEPT_PROFILES:
+                self._kept.popitem(last=False)
+        return found
 
 
 def _range(span: TimeRange) -> layout.TimeRange:

@@ -1,0 +1,77 @@
+"""The HTTP API's answers from a real store: what pruning hides is still in the table and found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dashboard.parameters import TimeRange
+from dashboard.queries import Queries
+from dashboard.source import Question
+from dashboard.stored import StoredProfiles
+from flamebus.store.compaction import Compactor
+from flamebus.store.layout import HOUR_NS
+from flamebus.store.reader import StoreReader
+from flamebus.store.writer import StoreWriter
+from tests.support.small_day import HOUR, START, At, origin, profile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+QUERY = {"service": "checkout", "kind": "cpu", "from": str(HOUR.from_unix_nano), "to": str(HOUR.to_unix_nano)}
+QUESTION = Question("checkout", "cpu", TimeRange(HOUR.from_unix_nano, HOUR.to_unix_nano))
+
+
+def write(location: Path, windows: range) -> None:
+    writer = StoreWriter(str(location))
+    for number in windows:
+        stacks = [((f"leaf_{part}", f"branch_{part % 7}", "main"), 1_000_000 // (part + 1)) for part in range(50)]
+        writer.write(origin(number), [profile(number, "checkout", [*stacks, (("needle", "main"), 3)])])
+
+
+def test_what_pruning_hides_is_in_the_table_and_found(tmp_path: Path) -> None:
+    write(tmp_path, range(3))
+    queries = Queries(StoredProfiles(StoreReader(str(tmp_path))))
+    answer = queries.flamegraph(QUERY | {"max_nodes": "5", "search": "NEEDLE"}, START)
+    nodes, names, found = answer["nodes"], answer["names"], answer["search"]
+    assert isinstance(nodes, dict)
+    assert isinstance(names, list)
+    assert isinstance(found, dict)
+    assert len(nodes["parent"]) == 5
+    assert "needle" not in names
+    assert answer["pruned_nodes"] == 1 + 1 + 7 + 50 + 1 - 5
+    assert (found["value"], found["functions"]) == (9, 1)
+    table = queries.top(QUERY | {"search": "needle", "limit": "1"}, START)["functions"]
+    assert isinstance(table, list)
+    assert [(row["function"], row["self"], row["total"]) for row in table] == [("needle", 9, 9)]
+    assert queries.top(QUERY, START)["function_count"] == 1 + 7 + 50 + 1
+
+
+def test_a_profile_is_read_once_for_an_answer_and_soon_again(tmp_path: Path) -> None:
+    write(tmp_path, range(1))
+    now = 100.0
+    source = StoredProfiles(StoreReader(str(tmp_path)), lambda: now)
+    total = source.sums(QUESTION).total
+    write(tmp_path, range(1, 2))
+    assert source.sums(QUESTION).total == total
+    now += 10
+    assert source.sums(QUESTION).total == 2 * total
+
+
+def test_answers_stay_the_same_when_the_hour_is_compacted(tmp_path: Path) -> None:
+    write(tmp_path, range(5))
+    names = ("flamegraph", "top", "series", "losses", "heatmap", "services", "kinds")
+    before = [Queries(StoredProfiles(StoreReader(str(tmp_path)))).questions()[name](QUERY, START) for name in names]
+    for _ in range(2):
+        Compactor(str(tmp_path), At(START + 3 * HOUR_NS), grace_ns=-(10**18)).run()
+    after = [Queries(StoredProfiles(StoreReader(str(tmp_path)))).questions()[name](QUERY, START) for name in names]
+    assert before == after
+
+
+@pytest.mark.parametrize(("service", "is_known"), [("checkout", True), ("nobody", False)])
+def test_a_service_is_known_whatever_the_range(tmp_path: Path, service: str, is_known: bool) -> None:
+    write(tmp_path, range(1))
+    source = StoredProfiles(StoreReader(str(tmp_path)))
+    assert source.has_service(service) is is_known
+    assert source.has_service(service) is is_known
