@@ -56,13 +56,13 @@ class Queries:
         }
 
     def services(self, query: Parameters, now_unix_nano: int) -> Json:
-        """Services with samples in the range."""
+        """Services with samples in the range, the heaviest first."""
         span = parameters.time_range(query, now_unix_nano)
-        names = self._source.services(span)
-        if not names:
+        services = self._source.services(span, parameters.kind(query))
+        if not services:
             # A store that has gone looks like an empty one.
             self._source.check()
-        return _span(span) | {"services": [{"name": name} for name in names]}
+        return _span(span) | {"services": [{"name": service.name, "total": service.total} for service in services]}
 
     def kinds(self, query: Parameters, now_unix_nano: int) -> Json:
         """Kinds with samples in the range."""

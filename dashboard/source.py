@@ -20,6 +20,14 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceTotal:
+    """A service and the sum of its values of one kind, in the kind's unit; 0 when only other kinds have samples."""
+
+    name: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sums:
     """A profile's sums.
 
@@ -101,8 +109,8 @@ class Source(Protocol):
         """Raise unless profiles can be read at all."""
         ...
 
-    def services(self, span: TimeRange) -> Sequence[str]:
-        """Services with samples in the range, by name."""
+    def services(self, span: TimeRange, kind: str) -> Sequence[ServiceTotal]:
+        """Services with samples of any kind in the range, the heaviest in this kind first."""
         ...
 
     def kinds(self, span: TimeRange) -> Sequence[str]:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
 from dashboard.parameters import TimeRange
-from dashboard.source import Found, Heat, Question, Series, Sums, Top, Tree, TreeNode
+from dashboard.source import Found, Heat, Question, Series, ServiceTotal, Sums, Top, Tree, TreeNode
 from flamebus.frames import Frame
 from flamebus.profile import Loss
 from flamebus.store import layout
@@ -42,9 +42,12 @@ class StoredProfiles:
         """See Source."""
         self._reader.check()
 
-    def services(self, span: TimeRange) -> Sequence[str]:
+    def services(self, span: TimeRange, kind: str) -> Sequence[ServiceTotal]:
         """See Source."""
-        return self._reader.services(_range(span))
+        totals = self._reader.service_totals(_range(span), kind)
+        names = self._reader.services(_range(span))
+        found = [ServiceTotal(name, totals.get(name, 0)) for name in names]
+        return sorted(found, key=lambda service: (-service.total, service.name))
 
     def kinds(self, span: TimeRange) -> Sequence[str]:
         """See Source."""

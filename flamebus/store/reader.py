@@ -70,6 +70,12 @@ class StoreReader:
             found |= {row[0] for row in self._scanner.rows(Dataset.WINDOWS, name, span, sql, arguments)}
         return sorted(found)
 
+    def service_totals(self, span: TimeRange, kind: str) -> dict[str, int]:
+        """Sum of each service's values of one kind in the range."""
+        where, arguments = _where(None, span)
+        sql = f"SELECT service, CAST(sum(total) AS BIGINT) FROM data WHERE {where} GROUP BY service"
+        return dict(self._scanner.rows(Dataset.WINDOWS, kind, span, sql, arguments))
+
     def has_service(self, service: str, span: TimeRange) -> bool:
         """Whether a service has samples in the range."""
         where, arguments = _where(service, span)

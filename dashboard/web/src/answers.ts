@@ -5,6 +5,8 @@ export type Interval = [share: number, low: number, high: number];
 
 export interface ServiceRow {
   name: string;
+  /** Sum of its values of the kind asked for, in the kind's unit. */
+  total: number;
 }
 
 export interface Span {

@@ -1,7 +1,8 @@
 // The bar at the top: which service, kind and time; search; theme; help.
 
+import type { ServiceRow } from "./answers";
 import { debounce, el, icon, ICONS } from "./dom";
-import { inputTime } from "./format";
+import { inputTime, percent } from "./format";
 import { isRelative, RELATIVE_RANGES, type View, type ViewState } from "./state";
 
 export interface HeaderOptions {
@@ -54,9 +55,15 @@ export class Header {
     );
   }
 
-  offer(services: readonly string[], kinds: readonly string[]): void {
+  /** What there is to choose from; each service with its share of all of them. */
+  offer(services: readonly ServiceRow[], kinds: readonly string[]): void {
     const { current } = this.options.state;
-    fill(this.service, services, current.service);
+    fill(this.service, services.map((row) => row.name), current.service);
+    const all = services.reduce((sum, row) => sum + row.total, 0);
+    for (const option of this.service.options) {
+      const total = services.find((row) => row.name === option.value)?.total;
+      if (total !== undefined && all > 0) option.textContent = `${option.value} · ${percent(total / all)}`;
+    }
     fill(this.kind, kinds, current.kind);
   }
 

@@ -92,13 +92,12 @@ class Page {
   private async offer(): Promise<string[]> {
     const range = rangeParameters(this.state.current.range);
     const [services, kinds] = await Promise.all([
-      ask<{ services: ServiceRow[] }>("services", range),
+      ask<{ services: ServiceRow[] }>("services", { ...range, kind: this.state.current.kind }),
       ask<{ kinds: string[] }>("kinds", range),
     ]);
     if (!services || !kinds) return [];
-    const names = services.services.map((row) => row.name);
-    this.header.offer(names, kinds.kinds);
-    return names;
+    this.header.offer(services.services, kinds.kinds);
+    return services.services.map((row) => row.name);
   }
 
   private async load(): Promise<void> {
