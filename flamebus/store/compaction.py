@@ -106,7 +106,7 @@ class Compactor:
         now = self._clock.unix_nano()
         report.swept += self._files.sweep(folder, now - _ABANDONED_NS)
         try:
-            there = folder_parts(self._files, self._covers, folder)
+            there = folder_parts(self._covers, folder, self._files.list(folder))
             for name in self._deletable(there, now):
                 self._files.delete(name)
                 report.deleted += 1

@@ -5,7 +5,7 @@ nothing has to change together, and compactors need no lock: of all files that h
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -98,26 +98,27 @@ def _read_cover(files: StoreFiles, name: str) -> Cover:
         return Cover.from_metadata(metadata)
     except FileNotFoundError:
         raise
+    except PermissionError as error:
+        raise StoreUnavailableError(f"cannot read {name} in the store {files.location}: {error.strerror}") from error
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
-        raise BadDataError("damaged", f"{name} is damaged: {error}") from error
+        files.check()  # a server that is away damages nothing
+        raise BadDataError("damaged", f"not a compacted file: {' '.join(str(error).split())}") from error
 
 
-def folder_parts(
-    files: StoreFiles, covers: Covers, folder: str, passed_over: frozenset[str] = frozenset()
-) -> FolderParts:
+def folder_parts(covers: Covers, folder: str, listed: Sequence[str], passed_over: Collection[str] = ()) -> FolderParts:
     """The files of one folder that count.
 
     Args:
-        files: the store's.
-        covers: what its compacted files hold.
+        covers: what the store's compacted files hold.
         folder: of one hour of a dataset.
+        listed: names of the files in it.
         passed_over: files known to be damaged: what they hold is taken from others, where others have it.
 
     Raises:
         FileNotFoundError: a file went meanwhile; ask again.
         StoreUnavailableError: the store does not answer.
     """
-    names = [name for name in files.list(folder) if f"{folder}/{name}" not in passed_over]
+    names = [name for name in listed if f"{folder}/{name}" not in passed_over]
     windows = {name: source for name in names if (source := parse_window_file(name))}
     compacted = [name for name in names if is_compacted_file(name)]
     if len(compacted) == 1 and not windows:

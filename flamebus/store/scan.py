@@ -1,7 +1,8 @@
 """Runs a query over the files of a dataset that count, while others write, compact and delete."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import duckdb
@@ -21,6 +22,12 @@ _GLOB_CHARACTERS = frozenset("*?[")
 _Result = TypeVar("_Result")
 
 
+@dataclass(frozen=True, slots=True)
+class _Damage:
+    why: str
+    size_and_time: tuple[int, int]
+
+
 class Scanner:
     """Queries of one store; safe for threads."""
 
@@ -29,14 +36,14 @@ class Scanner:
         self._covers = Covers(files)
         self._connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
         self._lock = threading.Lock()
-        self._damaged: dict[str, str] = {}
+        self._damaged: dict[str, _Damage] = {}
         # DuckDB expands patterns in file names, and its S3 reader is an extension that is downloaded at run time.
         self._is_native = files.is_local and _GLOB_CHARACTERS.isdisjoint(files.root)
 
     @property
     def damaged(self) -> Mapping[str, str]:
         """Files that were passed over because they cannot be read, and why; what only they hold is missing."""
-        return dict(self._damaged)
+        return {name: found.why for name, found in self._damaged.items()}
 
     def rows(
         self, dataset: Dataset, kind: str, span: TimeRange, sql: str, arguments: Sequence[object] = ()
@@ -67,21 +74,19 @@ class Scanner:
 
     def has_files(self, dataset: Dataset, kind: str, span: TimeRange) -> bool:
         """Whether any file may hold the range."""
-        return any(self._files.list(folder) for folder in self.folders(dataset, kind, span))
+        return any(names for _, names in self._folders(dataset, kind, span))
 
-    def folders(self, dataset: Dataset, kind: str, span: TimeRange) -> list[str]:
-        """Folders of the hours that may hold the range, oldest first; for dictionaries all hours of its dates."""
+    def _folders(self, dataset: Dataset, kind: str, span: TimeRange) -> Iterator[tuple[str, Sequence[str]]]:
+        """Hours that may hold the range, oldest first, with their files; for dictionaries all hours of its dates."""
         first, last = span.dates() if dataset.is_dictionary else span.hours()
         top = f"{dataset}/kind={kind}"
-        found = []
         for date in self._files.list(top):
             if not first[:10] <= date.removeprefix("date=") <= last[:10]:
                 continue
-            for hour in self._files.list(f"{top}/{date}"):
+            for hour, names in self._files.walk(f"{top}/{date}").items():
                 moment = f"{date.removeprefix('date=')}/{hour.removeprefix('hour=')}"
                 if dataset.is_dictionary or first <= moment <= last:
-                    found.append(f"{top}/{date}/{hour}")
-        return found
+                    yield f"{top}/{date}/{hour}", names
 
     def _run(
         self,
@@ -111,12 +116,23 @@ class Scanner:
 
     def _parts(self, dataset: Dataset, kind: str, span: TimeRange) -> list[Part]:
         found: list[Part] = []
-        passed_over = frozenset(self._damaged)
-        for folder in self.folders(dataset, kind, span):
-            there = folder_parts(self._files, self._covers, folder, passed_over)
-            self._damaged.update(there.damaged)
+        passed_over = self._still_damaged()
+        for folder, names in self._folders(dataset, kind, span):
+            there = folder_parts(self._covers, folder, names, passed_over)
+            for name, why in there.damaged.items():
+                self._note_damage(name, why)
             found += there.active
         return found
+
+    def _note_damage(self, name: str, why: str) -> None:
+        self._damaged[name] = _Damage(why, self._files.size_and_time(name))
+
+    def _still_damaged(self) -> set[str]:
+        """Damaged files that are still what they were: one may be replaced by a whole one, or go."""
+        for name, found in list(self._damaged.items()):
+            if self._files.size_and_time(name) != found.size_and_time:
+                self._damaged.pop(name, None)
+        return set(self._damaged)
 
     def _execute(
         self,
@@ -169,7 +185,7 @@ class Scanner:
                 is_explained = True
                 continue
             if problem:
-                self._damaged[part.name] = problem
+                self._note_damage(part.name, problem)
                 is_explained = True
         return is_explained
 

@@ -231,3 +231,15 @@ def test_retain_takes_durations_by_dataset(store: Path) -> None:
     described = json.loads(flamebus("store", "info", "--store", str(copy), "--json").stdout)
     assert {entry["dataset"] for entry in described} == {"samples", "stacks", "frames", "windows", "losses"}
     assert {entry["start_unix_nano"] for entry in described} == {START}
+
+
+def test_a_damaged_file_counts_again_once_it_is_whole(store: Path) -> None:
+    broken = min((store / "samples").rglob("*.parquet"))
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:100])
+    reader = StoreReader(str(store))
+    assert reader.stacks("checkout", "cpu", HOUR).total == 3 * 1001
+    assert len(reader.damaged) == 1
+    broken.write_bytes(whole)
+    assert reader.stacks("checkout", "cpu", HOUR).total == 4 * 1001
+    assert not reader.damaged
