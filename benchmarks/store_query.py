@@ -20,10 +20,11 @@ from benchmarks.store_day import PERIOD_NS, services, windows
 from flamebus.clock import SystemClock
 from flamebus.store.compaction import Compactor
 from flamebus.store.inspection import describe
-from flamebus.store.layout import DAY_NS, HOUR_NS, Dataset, TimeRange
+from flamebus.store.layout import DAY_NS, HOUR_NS, Dataset
 from flamebus.store.reader import StoreReader
 from flamebus.store.totals import search, top_functions
 from flamebus.store.writer import StoreWriter
+from flamebus.time_range import TimeRange
 
 SEED = 1
 START_UNIX_NANO = 1_767_225_600 * 10**9  # 2026-01-01T00:00:00Z

@@ -1,13 +1,12 @@
 """What a request asks for: its query parameters, checked, with units."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from flamebus.clock import format_time, parse_duration, parse_time
+from flamebus.clock import parse_duration
 from flamebus.errors import UsageError
 from flamebus.profile import Kind
+from flamebus.time_range import TimeRange, read_time_range
 
-DEFAULT_SINCE = "1h"
 DEFAULT_MAX_NODES = 8192
 MAX_MAX_NODES = 65_536
 DEFAULT_TOP_LIMIT = 500
@@ -16,8 +15,6 @@ MAX_SEARCH_CHARACTERS = 200
 MAX_POINTS = 2000
 """Most points of a series: more than a screen has pixels."""
 _AUTOMATIC_POINTS = 300
-_MAX_TIME_CHARACTERS = 40
-_MAX_UNIX_NANO = 2**63 - 1
 _STEPS_NS = tuple(
     parse_duration(text)
     for text in ("10s", "20s", "30s", "1m", "2m", "5m", "10m", "15m", "30m", "1h", "2h", "3h", "6h", "12h", "1d")
@@ -25,56 +22,13 @@ _STEPS_NS = tuple(
 """Steps a series takes by itself: multiples of the default window that divide the clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class TimeRange:
-    """Half-open range ``[start, end)``, ns UTC; never empty."""
-
-    start_unix_nano: int
-    end_unix_nano: int
-
-    @property
-    def length_ns(self) -> int:
-        """How long it is."""
-        return self.end_unix_nano - self.start_unix_nano
-
-
 def time_range(query: Mapping[str, str], now_unix_nano: int) -> TimeRange:
-    """The range of ``from`` and ``to``, or of ``since`` (a duration that ends now); the last hour by default.
+    """The range of ``from`` and ``to``, or of ``since``; the last hour by default.
 
     Raises:
         UsageError: not times, ``since`` together with ``from``, or reversed.
     """
-    since, start, end = query.get("since", ""), query.get("from", ""), query.get("to", "")
-    if since and start:
-        raise UsageError("give either since or from, not both")
-    end_unix_nano = _instant(end, now_unix_nano) if end else now_unix_nano
-    if start:
-        start_unix_nano = _instant(start, now_unix_nano)
-    else:
-        start_unix_nano = end_unix_nano - parse_duration((since or DEFAULT_SINCE).removeprefix("-"))
-    if start_unix_nano >= end_unix_nano:
-        raise UsageError(
-            f"the time range is empty or reversed: from {_shown(start_unix_nano)} to {_shown(end_unix_nano)}; "
-            "from must be before to"
-        )
-    if start_unix_nano < 0:
-        raise UsageError("the time range starts before 1970; choose a later from or a shorter since")
-    return TimeRange(start_unix_nano, end_unix_nano)
-
-
-def _instant(text: str, now_unix_nano: int) -> int:
-    # What a client sends is checked for length and alphabet first: int() knows other digits, and refuses long numbers.
-    if not text.isascii() or len(text) > _MAX_TIME_CHARACTERS:
-        raise UsageError("not a time; write now, -15m, 2026-01-31T12:00:00Z or a Unix time")
-    unix_nano = parse_time(text, now_unix_nano)
-    if unix_nano > _MAX_UNIX_NANO:
-        raise UsageError("a time lies beyond the year 2262; Unix times are in seconds, or in ns with 19 digits")
-    return unix_nano
-
-
-def _shown(unix_nano: int) -> str:
-    # Beyond the year 9999 there is no calendar to print the time in.
-    return format_time(unix_nano) if 0 <= unix_nano < 253_402_300_800 * 10**9 else str(unix_nano)
+    return read_time_range(query.get("since"), query.get("from"), query.get("to"), now_unix_nano)
 
 
 def service(query: Mapping[str, str]) -> str:

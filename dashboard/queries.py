@@ -1,21 +1,27 @@
 """Questions of the API and their answers as JSON: docs/http.md describes each field."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dashboard import parameters
-from dashboard.parameters import TimeRange
+from dashboard.graphs import tree_columns
 from dashboard.problems import UnknownKindError, UnknownServiceError
-from dashboard.source import Question, Source, Sums, Tree
+from dashboard.profiles import Question, StoredProfiles
 from flamebus.errors import UsageError
 from flamebus.folded import format_folded
 from flamebus.hotspot import FunctionHotspot, Share
-from flamebus.interval import effective_count, wilson_interval
 from flamebus.loss import DROPPED_REASONS
 from flamebus.profile import Kind
+from flamebus.store.totals import Match, StackTotals, matching, search, top_functions
+from flamebus.svg import Caption, render_svg
+from flamebus.time_range import TimeRange
+from flamebus.window_profile import HEAT_BIN_NS
 
 _MS = 10**6
 _HEAT_COLUMN_NS = 10**9
+_EXPORTS = {"folded": "text/plain; charset=utf-8", "svg": "image/svg+xml"}
+"""Formats of files and their media types."""
+
 MAX_HEAT_NS = 3600 * 10**9
 """An hour of seconds is 3,600 columns: more than a screen has pixels."""
 
@@ -33,14 +39,14 @@ class Export:
 
 
 class Queries:
-    """Answers questions from a source; called from several threads at once."""
+    """Answers questions about stored profiles; called from several threads at once."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, profiles: StoredProfiles) -> None:
+        self._profiles = profiles
 
     def check(self) -> None:
-        """Raise unless the source answers."""
-        self._source.check()
+        """Raise unless the store answers."""
+        self._profiles.check()
 
     def questions(self) -> Mapping[str, Callable[[Parameters, int], object]]:
         """Last part of each path → what answers it, from query parameters and the time now (ns UTC)."""
@@ -58,27 +64,30 @@ class Queries:
     def services(self, query: Parameters, now_unix_nano: int) -> Json:
         """Services with samples in the range, the heaviest first."""
         span = parameters.time_range(query, now_unix_nano)
-        services = self._source.services(span, parameters.kind(query))
+        services = self._profiles.services(span, parameters.kind(query))
         if not services:
             # A store that has gone looks like an empty one.
-            self._source.check()
-        return _span(span) | {"services": [{"name": service.name, "total": service.total} for service in services]}
+            self._profiles.check()
+        return _span(span) | {"services": [{"name": name, "total": total} for name, total in services]}
 
     def kinds(self, query: Parameters, now_unix_nano: int) -> Json:
         """Kinds with samples in the range."""
         span = parameters.time_range(query, now_unix_nano)
-        return _span(span) | {"kinds": list(self._source.kinds(span))}
+        return _span(span) | {"kinds": list(self._profiles.kinds(span))}
 
     def series(self, query: Parameters, now_unix_nano: int) -> Json:
         """The profile over time."""
         question = self._question(query, now_unix_nano)
-        series = self._source.series(question, parameters.step_ns(query, question.span))
-        return _span(question.span) | {
-            "unit": series.unit,
-            "start_unix_ms": series.start_unix_nano / _MS,
-            "step_ms": series.step_ns / _MS,
-            "values": list(series.values),
-            "samples": list(series.samples),
+        span, step_ns = question.span, parameters.step_ns(query, question.span)
+        start = span.from_unix_nano - span.from_unix_nano % step_ns
+        points = {point.start_unix_nano: point for point in self._profiles.series(question, step_ns)}
+        steps = [points.get(step) for step in range(start, span.to_unix_nano, step_ns)]
+        return _span(span) | {
+            "unit": self._profiles.unit(question),
+            "start_unix_ms": start / _MS,
+            "step_ms": step_ns / _MS,
+            "values": [point.total if point else 0 for point in steps],
+            "samples": [point.samples if point else 0.0 for point in steps],
         }
 
     def flamegraph(self, query: Parameters, now_unix_nano: int) -> Json:
@@ -86,47 +95,42 @@ class Queries:
         question = self._question(query, now_unix_nano)
         most = parameters.count(query, "max_nodes", parameters.DEFAULT_MAX_NODES, parameters.MAX_MAX_NODES)
         text = parameters.search(query)
-        sums = self._source.sums(question)
-        tree = self._source.tree(question, most)
-        return _head(question.span, sums) | _tree(tree, sums) | {"search": self._found(question, text)}
-
-    def _found(self, question: Question, text: str) -> Json | None:
-        if not text:
-            return None
-        found = self._source.search(question, text)
-        return {"text": text, "value": found.value, "share": _share(found.share), "functions": found.function_count}
+        found = self._profiles.stacks(question)
+        graph = tree_columns(found.tree().prune(most), found.effective)
+        return self._head(question, found) | graph | {"search": _match(text, search(found, text)) if text else None}
 
     def top(self, query: Parameters, now_unix_nano: int) -> Json:
         """The hottest functions."""
         question = self._question(query, now_unix_nano)
         limit = parameters.count(query, "limit", parameters.DEFAULT_TOP_LIMIT, parameters.MAX_TOP_LIMIT)
-        sums = self._source.sums(question)
-        top = self._source.top(question, limit, parameters.search(query))
-        return _head(question.span, sums) | {
-            "functions": [_function(row) for row in top.functions],
-            "function_count": top.function_count,
+        text = parameters.search(query)
+        found = self._profiles.stacks(question)
+        return self._head(question, found) | {
+            "functions": [_function(row) for row in top_functions(found, text, limit)],
+            "function_count": len(matching(found.frames, text)),
         }
 
     def losses(self, query: Parameters, now_unix_nano: int) -> Json:
         """What is missing from the profile."""
         question = self._question(query, now_unix_nano)
-        sums = self._source.sums(question)
+        samples = float(self._profiles.stacks(question).samples.sum())
         rows = [
             ("dropped" if loss.reason in DROPPED_REASONS else "lost", loss.reason, float(loss.samples))
-            for loss in self._source.losses(question)
+            for loss in self._profiles.losses(question)
         ]
-        if sums.late_samples:
-            rows.append(("late", "window_closed", sums.late_samples))
-        missing = sum(samples for _, _, samples in rows)
+        late = self._profiles.late_samples(question)
+        if late:
+            rows.append(("late", "window_closed", late))
+        missing = sum(count for _, _, count in rows)
         # Shares of everything that was taken, so that what is there and what is missing add up to one.
-        whole = sums.samples + missing
+        whole = samples + missing
         return _span(question.span) | {
-            "samples": sums.samples,
+            "samples": samples,
             "missing_samples": missing,
             "missing_share": missing / whole if whole else 0.0,
             "losses": [
-                {"class": word, "reason": reason, "samples": samples, "share": samples / whole if whole else 0.0}
-                for word, reason, samples in sorted(rows, key=lambda row: -row[2])
+                {"class": word, "reason": reason, "samples": count, "share": count / whole if whole else 0.0}
+                for word, reason, count in sorted(rows, key=lambda row: -row[2])
             ],
         }
 
@@ -135,48 +139,59 @@ class Queries:
         question = self._question(query, now_unix_nano)
         span = question.span
         if span.length_ns > MAX_HEAT_NS:
-            span = TimeRange(span.end_unix_nano - MAX_HEAT_NS, span.end_unix_nano)
-        heat = self._source.heat(Question(question.service, question.kind, span))
-        rows = _HEAT_COLUMN_NS // heat.bin_ns
+            span = TimeRange(span.to_unix_nano - MAX_HEAT_NS, span.to_unix_nano)
+        start, counts = self._profiles.heat(replace(question, span=span))
+        rows = _HEAT_COLUMN_NS // HEAT_BIN_NS
         return _span(span) | {
-            "start_unix_ms": heat.start_unix_nano / _MS,
+            "start_unix_ms": start / _MS,
             "column_ms": _HEAT_COLUMN_NS / _MS,
-            "row_ms": heat.bin_ns / _MS,
+            "row_ms": HEAT_BIN_NS / _MS,
             "rows": rows,
-            "columns": len(heat.counts) // rows,
-            "counts": list(heat.counts),
+            "columns": len(counts) // rows,
+            "counts": counts.tolist(),
         }
 
     def export(self, query: Parameters, now_unix_nano: int) -> Export:
-        """Every stack as folded text.
+        """The whole profile as a file.
 
         Raises:
             UsageError: a format that is not offered.
         """
         question = self._question(query, now_unix_nano)
-        if query.get("format", "folded") != "folded":
-            raise UsageError(f"no such format: {query['format']!r}; there is folded")
-        text = "".join(f"{line}\n" for line in format_folded(self._source.stacks(question)))
-        content = text.encode("utf-8", "replace")
-        return Export(content, "text/plain; charset=utf-8", f"profile-{question.kind}.folded")
+        form = query.get("format") or "folded"
+        if form not in _EXPORTS:
+            raise UsageError(f"no such format: {form!r}; there are {', '.join(_EXPORTS)}")
+        found = self._profiles.stacks(question)
+        if form == "svg":
+            unit, samples = self._profiles.unit(question), float(found.samples.sum())
+            caption = Caption.of_profile(question.service, question.kind, question.span, samples, unit)
+            content = render_svg(found.tree(), caption)
+        else:
+            content = "".join(f"{line}\n" for line in format_folded(found.named_stacks()))
+        return Export(content.encode("utf-8", "replace"), _EXPORTS[form], f"profile-{question.kind}.{form}")
 
     def _question(self, query: Parameters, now_unix_nano: int) -> Question:
         span = parameters.time_range(query, now_unix_nano)
         service, kind = parameters.service(query), parameters.kind(query)
         if kind not in list(Kind):
             raise UnknownKindError(f"unknown kind {kind!r}; there are {', '.join(Kind)}")
-        if not self._source.has_service(service):
-            self._source.check()
+        if not self._profiles.has_service(service):
+            self._profiles.check()
             raise UnknownServiceError(f"unknown service {service!r}; /api/v1/services lists those in a range")
         return Question(service, kind, span)
 
+    def _head(self, question: Question, found: StackTotals) -> Json:
+        samples = float(found.samples.sum())
+        unit = self._profiles.unit(question)
+        return _span(question.span) | {"unit": unit, "total": found.total, "samples": samples}
+
 
 def _span(span: TimeRange) -> Json:
-    return {"from_unix_ms": span.start_unix_nano / _MS, "to_unix_ms": span.end_unix_nano / _MS}
+    return {"from_unix_ms": span.from_unix_nano / _MS, "to_unix_ms": span.to_unix_nano / _MS}
 
 
-def _head(span: TimeRange, sums: Sums) -> Json:
-    return _span(span) | {"unit": sums.unit, "total": sums.total, "samples": sums.samples}
+def _match(text: str, found: Match) -> Json:
+    return {"text": text, "value": found.value, "share": _share(found.share), "functions": found.function_count}
 
 
 def _share(share: Share) -> list[float]:
@@ -192,42 +207,4 @@ def _function(row: FunctionHotspot) -> Json:
         "total": row.total_value,
         "self_share": _share(row.self_share),
         "total_share": _share(row.total_share),
-    }
-
-
-class _Words:
-    """Texts by number: each is sent once, however many nodes carry it. Number 0 is the empty text."""
-
-    def __init__(self) -> None:
-        self._numbers = {"": 0}
-
-    def number(self, text: str) -> int:
-        return self._numbers.setdefault(text, len(self._numbers))
-
-    def all(self) -> list[str]:
-        return list(self._numbers)
-
-
-def _tree(tree: Tree, sums: Sums) -> Json:
-    names, mappings, kinds = _Words(), _Words(), _Words()
-    independent = effective_count(sums.total, sums.variance)
-    shares = [node.total_value / sums.total if sums.total else 0.0 for node in tree.nodes]
-    intervals = [wilson_interval(min(share, 1.0), independent) for share in shares]
-    columns = {
-        "parent": [node.parent for node in tree.nodes],
-        # The root has no frame.
-        "name": [0, *(names.number(node.frame.function) for node in tree.nodes[1:])],
-        "mapping": [0, *(mappings.number(node.frame.mapping) for node in tree.nodes[1:])],
-        "kind": [0, *(kinds.number(node.frame.kind.label) for node in tree.nodes[1:])],
-        "self": [node.self_value for node in tree.nodes],
-        "total": [node.total_value for node in tree.nodes],
-        "low": [round(low, 6) for low, _ in intervals],
-        "high": [round(high, 6) for _, high in intervals],
-    }
-    return {
-        "nodes": columns,
-        "names": names.all(),
-        "mappings": mappings.all(),
-        "kinds": kinds.all(),
-        "pruned_nodes": tree.pruned_nodes,
     }

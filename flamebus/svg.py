@@ -14,8 +14,10 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 import xxhash
 
+from flamebus.clock import format_time
 from flamebus.frames import Frame, FrameKind
 from flamebus.profile import F64, I64, U32
+from flamebus.time_range import TimeRange
 from flamebus.tree import CallTree
 
 MAX_NODES = 200_000
@@ -71,6 +73,12 @@ class Caption:
     title: str
     about: str
     unit: str
+
+    @classmethod
+    def of_profile(cls, service: str | None, kind: str, span: TimeRange, samples: float, unit: str) -> "Caption":
+        """The caption of a profile; without a service it is of all of them."""
+        range_text = f"{format_time(span.from_unix_nano)} to {format_time(span.to_unix_nano)}"
+        return cls(service or "all services", f"{kind} · {range_text} · {samples:,.0f} samples", unit)
 
 
 def render_svg(tree: CallTree, caption: Caption, max_nodes: int = MAX_NODES) -> str:

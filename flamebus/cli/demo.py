@@ -1,6 +1,5 @@
 """``flamebus demo``: everything on this machine, for a look."""
 
-import signal
 import sys
 import tempfile
 import time
@@ -9,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from flamebus.cli.interruption import Interruption
 from flamebus.clock import NANOSECONDS, parse_duration
 from flamebus.errors import FlamebusError
 
@@ -27,30 +27,30 @@ def demo(
     hz: Annotated[int, typer.Option("--hz", min=1, help="Samples per second and CPU")] = 99,
 ) -> None:
     """Run agent, bus, worker, store, page and a small workload here until interrupted; nothing stays behind."""
-    from infra.demo import Demo
-
     duration_s = None
     if duration is not None:
         duration_s = parse_duration(f"{duration}s" if duration.isdecimal() else duration) / NANOSECONDS["s"]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="flamebus-demo-") as folder:
-        running = Demo(Path(folder), hz)
-        try:
-            running.start()
-            typer.echo(f"The page is at {running.url}\nThe first window closes about 13 s after the start.")
-            running.watch(duration_s, lambda: show(running.store, running.url))
-        except KeyboardInterrupt:
-            typer.echo("\nending …")
-        finally:
-            running.stop()
+    with Interruption() as interruption:
+        from infra.demo import Demo
+
+        with tempfile.TemporaryDirectory(prefix="flamebus-demo-") as folder:
+            running = Demo(Path(folder), hz, interruption.wait)
+            try:
+                if running.start():
+                    typer.echo(f"The page is at {running.url}\nThe first window closes about 13 s after the start.")
+                    running.watch(duration_s, lambda: show(running.store, running.url))
+                if interruption.has_come():
+                    typer.echo("\nending …")
+            finally:
+                running.stop()
 
 
 def show(store: Path, url: str) -> None:
     """Draw a live top: over the last one on a terminal, elsewhere below it and only every five seconds."""
     from flamebus.cli.top import top_text
-    from flamebus.store.layout import TimeRange
     from flamebus.store.reader import StoreReader
     from flamebus.store.totals import top_functions
+    from flamebus.time_range import TimeRange
 
     now = time.time_ns()
     if not sys.stdout.isatty() and now // NANOSECONDS["s"] % 5:

@@ -19,7 +19,6 @@ from flamebus.cli.profile_options import (
     time_range,
     warn_of_damage,
 )
-from flamebus.clock import format_time
 from flamebus.config import load
 from flamebus.errors import FlamebusError
 from flamebus.folded import format_folded
@@ -68,9 +67,7 @@ def flamegraph(
     reader = open_reader(settings.store, settings.s3_endpoint, service, span)
     found = reader.stacks(service, kind, span)
     if form is Format.SVG:
-        unit = reader.unit(service, kind, span)
-        about = f"{kind} · {format_time(span.from_unix_nano)} to {format_time(span.to_unix_nano)}"
-        caption = Caption(service or "all services", f"{about} · {found.samples.sum():,.0f} samples", unit)
+        caption = Caption.of_profile(service, kind, span, float(found.samples.sum()), reader.unit(service, kind, span))
         text = render_svg(found.tree(), caption, max_nodes or SVG_MAX_NODES)
     else:
         text = rendered(found, form, max_nodes or _MAX_NODES)
@@ -87,8 +84,7 @@ def flamegraph(
 def rendered(found: StackTotals, form: Format, max_nodes: int) -> str:
     """The profile as text, JSON or folded stacks."""
     if form is Format.FOLDED:
-        pairs = (([found.frames[row].function for row in stack], value) for stack, value in found.pairs())
-        return "\n".join(format_folded(pairs))
+        return "\n".join(format_folded(found.named_stacks()))
     tree = found.tree().prune(max_nodes)
     if form is Format.JSON:
         return json.dumps(_nested(tree), ensure_ascii=False)

@@ -5,22 +5,18 @@ from typing import Annotated
 
 import typer
 
-from flamebus.clock import NANOSECONDS, parse_duration, parse_time
-from flamebus.errors import UsageError
-from flamebus.store.layout import TimeRange
 from flamebus.store.reader import StoreReader
+from flamebus.time_range import TimeRange, read_time_range
 
 ServiceOption = Annotated[str | None, typer.Option("--service", help="Service; all of them when not given")]
 KindOption = Annotated[str, typer.Option("--kind", help="Kind of samples")]
-SinceOption = Annotated[str | None, typer.Option("--since", help="How far back, such as 15m (default 1h)")]
+SinceOption = Annotated[str | None, typer.Option("--since", help="How far back from --to, such as 15m (default 1h)")]
 FromOption = Annotated[str | None, typer.Option("--from", help="Start: now, -15m, 2026-01-31T12:00:00Z")]
 ToOption = Annotated[str | None, typer.Option("--to", help="End, like --from (default now)")]
 
 SearchOption = Annotated[
     str | None, typer.Option("--search", help="Only functions whose name contains this", show_default=False)
 ]
-
-_DEFAULT_NS = NANOSECONDS["h"]
 
 
 def time_range(since: str | None, start: str | None, end: str | None) -> TimeRange:
@@ -29,12 +25,7 @@ def time_range(since: str | None, start: str | None, end: str | None) -> TimeRan
     Raises:
         UsageError: not a time, both ways at once, or a reversed range.
     """
-    now = time.time_ns()
-    if since and (start or end):
-        raise UsageError("give either --since or --from and --to")
-    to = parse_time(end, now) if end else now
-    begin = parse_time(start, now) if start else to - (parse_duration(since) if since else _DEFAULT_NS)
-    return TimeRange(begin, to)
+    return read_time_range(since, start, end, time.time_ns())
 
 
 def open_reader(store: str, s3_endpoint: str, service: str | None, span: TimeRange) -> StoreReader:

@@ -27,10 +27,10 @@ def serve(
     """Serve the HTTP API and the page until interrupted."""
     settings = load({"store": store, "listen": listen, "token": token}, file=config).settings
 
+    from dashboard.profiles import StoredProfiles
     from dashboard.queries import Queries
     from dashboard.security import Access
     from dashboard.server import build_app, listen_on, run
-    from dashboard.stored import StoredProfiles
     from flamebus.clock import SystemClock
     from flamebus.store.reader import StoreReader
 

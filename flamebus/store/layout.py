@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from urllib.parse import quote
 
-from flamebus.errors import UsageError
+from flamebus.time_range import TimeRange
 from flamebus.window_profile import LogRange
 
 HOUR_NS = 3600 * 10**9
@@ -31,24 +31,14 @@ class Dataset(StrEnum):
         return self in {Dataset.STACKS, Dataset.FRAMES}
 
 
-@dataclass(frozen=True, slots=True)
-class TimeRange:
-    """Half-open range ``[from, to)`` of window starts, ns UTC."""
+def dates_of(span: TimeRange) -> tuple[str, str]:
+    """First and last date that a range touches."""
+    return date_of(span.from_unix_nano), date_of(span.to_unix_nano - 1)
 
-    from_unix_nano: int
-    to_unix_nano: int
 
-    def __post_init__(self) -> None:
-        if self.from_unix_nano >= self.to_unix_nano:
-            raise UsageError("the time range is empty or reversed: its start must be before its end")
-
-    def dates(self) -> tuple[str, str]:
-        """First and last date that the range touches."""
-        return date_of(self.from_unix_nano), date_of(self.to_unix_nano - 1)
-
-    def hours(self) -> tuple[str, str]:
-        """First and last hour that the range touches, as ``2026-01-31/07``."""
-        return hour_of(self.from_unix_nano), hour_of(self.to_unix_nano - 1)
+def hours_of(span: TimeRange) -> tuple[str, str]:
+    """First and last hour that a range touches, as ``2026-01-31/07``."""
+    return hour_of(span.from_unix_nano), hour_of(span.to_unix_nano - 1)
 
 
 def date_of(unix_nano: int) -> str:

@@ -12,9 +12,10 @@ from flamebus.errors import UsageError
 from flamebus.frames import EMPTY_STACK_ID, Frame, FrameKind
 from flamebus.profile import I64, U32, U64, Loss
 from flamebus.store.files import open_files
-from flamebus.store.layout import Dataset, TimeRange
+from flamebus.store.layout import Dataset
 from flamebus.store.scan import Scanner
 from flamebus.store.totals import StackTotals
+from flamebus.time_range import TimeRange
 from flamebus.tree import CallTree
 from flamebus.window_profile import HEAT_BIN_NS
 

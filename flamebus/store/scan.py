@@ -12,8 +12,9 @@ import pyarrow.dataset as pads
 from flamebus.errors import StoreUnavailableError
 from flamebus.store.columns import SCHEMAS, SOURCE_COLUMN
 from flamebus.store.files import StoreFiles
-from flamebus.store.layout import Dataset, TimeRange
+from flamebus.store.layout import Dataset, dates_of, hours_of
 from flamebus.store.parts import Covers, Part, damage, folder_parts
+from flamebus.time_range import TimeRange
 
 _ATTEMPTS = 5
 """A file may go between listing and reading, when it is compacted or past its retention."""
@@ -78,7 +79,7 @@ class Scanner:
 
     def _folders(self, dataset: Dataset, kind: str, span: TimeRange) -> Iterator[tuple[str, Sequence[str]]]:
         """Hours that may hold the range, oldest first, with their files; for dictionaries all hours of its dates."""
-        first, last = span.dates() if dataset.is_dictionary else span.hours()
+        first, last = dates_of(span) if dataset.is_dictionary else hours_of(span)
         top = f"{dataset}/kind={kind}"
         for date in self._files.list(top):
             if not first[:10] <= date.removeprefix("date=") <= last[:10]:

@@ -39,11 +39,11 @@ class StackTotals:
         """Effective number of samples, for intervals."""
         return effective_count(float(self.total), float(self.variance.sum()))
 
-    def pairs(self) -> Iterator[tuple[tuple[int, ...], int]]:
-        """Stacks as rows of frames, leaf first, with their values."""
+    def named_stacks(self) -> Iterator[tuple[list[str], int]]:
+        """Stacks as names of functions, leaf first, with their values."""
         rows, first = self.rows.tolist(), self.first.tolist()
         for begin, end, value in zip(first, first[1:], self.value.tolist(), strict=False):
-            yield tuple(rows[begin:end]), value
+            yield [self.frames[row].function for row in rows[begin:end]], value
 
     def tree(self) -> CallTree:
         """The whole call tree."""

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dashboard.parameters import TimeRange
+from dashboard.profiles import Question, StoredProfiles
 from dashboard.queries import Queries
-from dashboard.source import Question
-from dashboard.stored import StoredProfiles
+from flamebus.errors import UsageError
 from flamebus.store.compaction import Compactor
 from flamebus.store.layout import HOUR_NS
 from flamebus.store.reader import StoreReader
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 QUERY = {"service": "checkout", "kind": "cpu", "from": str(HOUR.from_unix_nano), "to": str(HOUR.to_unix_nano)}
-QUESTION = Question("checkout", "cpu", TimeRange(HOUR.from_unix_nano, HOUR.to_unix_nano))
+QUESTION = Question("checkout", "cpu", HOUR)
 
 
 def write(location: Path, windows: range) -> None:
@@ -52,11 +51,11 @@ def test_a_profile_is_read_once_for_an_answer_and_soon_again(tmp_path: Path) -> 
     write(tmp_path, range(1))
     now = 100.0
     source = StoredProfiles(StoreReader(str(tmp_path)), lambda: now)
-    total = source.sums(QUESTION).total
+    total = source.stacks(QUESTION).total
     write(tmp_path, range(1, 2))
-    assert source.sums(QUESTION).total == total
+    assert source.stacks(QUESTION).total == total
     now += 10
-    assert source.sums(QUESTION).total == 2 * total
+    assert source.stacks(QUESTION).total == 2 * total
 
 
 def test_answers_stay_the_same_when_the_hour_is_compacted(tmp_path: Path) -> None:
@@ -75,3 +74,16 @@ def test_a_service_is_known_whatever_the_range(tmp_path: Path, service: str, is_
     source = StoredProfiles(StoreReader(str(tmp_path)))
     assert source.has_service(service) is is_known
     assert source.has_service(service) is is_known
+
+
+def test_the_whole_profile_is_exported_as_a_file(tmp_path: Path) -> None:
+    write(tmp_path, range(2))
+    queries = Queries(StoredProfiles(StoreReader(str(tmp_path))))
+    folded = queries.export(QUERY, START)
+    assert "main;needle 6" in folded.content.decode().splitlines()
+    assert len(folded.content.decode().splitlines()) == 51
+    picture = queries.export(QUERY | {"format": "svg"}, START)
+    assert (picture.media_type, picture.file_name) == ("image/svg+xml", "profile-cpu.svg")
+    assert "needle" in picture.content.decode()
+    with pytest.raises(UsageError, match="there are folded, svg"):
+        queries.export(QUERY | {"format": "png"}, START)

@@ -16,10 +16,11 @@ import pytest
 from flamebus.clock import SystemClock
 from flamebus.errors import StoreUnavailableError
 from flamebus.store.compaction import GRACE_NS, CompactionReport, Compactor
-from flamebus.store.layout import HOUR_NS, Dataset, TimeRange
+from flamebus.store.layout import HOUR_NS, Dataset
 from flamebus.store.reader import StoreReader
 from flamebus.store.retention import retain
 from flamebus.store.writer import StoreWriter
+from flamebus.time_range import TimeRange
 from flamebus.window import DEFAULT_WINDOW_SIZE_NS
 from tests.support.small_day import HOUR, START, At, answers, origin, profile
 

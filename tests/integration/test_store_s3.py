@@ -60,7 +60,7 @@ def write(location: str, endpoint: str, windows: range = range(5)) -> None:
 
 def stacks(location: str, endpoint: str) -> list[tuple[tuple[str, ...], int]]:
     found = StoreReader(location, endpoint).stacks("checkout", "cpu", HOUR)
-    return sorted((tuple(found.frames[row].function for row in rows), value) for rows, value in found.pairs())
+    return sorted((tuple(names), value) for names, value in found.named_stacks())
 
 
 EXPECTED = [(("part-0", "main"), 3), (("part-1", "main"), 2), (("work", "main"), 500)]

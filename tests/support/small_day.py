@@ -8,8 +8,9 @@ import numpy as np
 
 from flamebus.frames import FrameKind, Line, Location, Mapping, stack_id
 from flamebus.profile import Loss, SampleType
-from flamebus.store.layout import HOUR_NS, TimeRange
+from flamebus.store.layout import HOUR_NS
 from flamebus.store.reader import StoreReader
+from flamebus.time_range import TimeRange
 from flamebus.window import DEFAULT_WINDOW_SIZE_NS, Window
 from flamebus.window_profile import LogRange, ProfileRows, WindowProfile
 
@@ -79,10 +80,9 @@ def answers(location: str, service: str) -> dict[str, object]:
     """Everything that a reader says about a service's hour; equal answers mean an equal store."""
     reader = StoreReader(location)
     found = reader.stacks(service, "cpu", HOUR)
-    names = [frame.function for frame in found.frames]
     start, heat = reader.heat(service, "cpu", HOUR)
     return {
-        "stacks": sorted((tuple(names[row] for row in rows), value) for rows, value in found.pairs()),
+        "stacks": sorted((tuple(names), value) for names, value in found.named_stacks()),
         "samples": found.samples.sum(),
         "series": [(p.start_unix_nano, p.total) for p in reader.series(service, "cpu", HOUR, DEFAULT_WINDOW_SIZE_NS)],
         "losses": reader.losses(service, "cpu", HOUR),

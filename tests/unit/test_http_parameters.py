@@ -2,8 +2,9 @@
 
 import pytest
 
-from dashboard.parameters import MAX_POINTS, TimeRange, count, search, service, step_ns, time_range
+from dashboard.parameters import MAX_POINTS, count, search, service, step_ns, time_range
 from flamebus.errors import UsageError
+from flamebus.time_range import TimeRange
 
 SECOND = 10**9
 NOW = 1_800_000_000 * SECOND

@@ -9,14 +9,16 @@ from flamebus.store.layout import (
     HOUR_NS,
     Dataset,
     Source,
-    TimeRange,
     compacted_file,
+    dates_of,
     folder,
     hour_start,
+    hours_of,
     is_compacted_file,
     parse_window_file,
     window_file,
 )
+from flamebus.time_range import TimeRange
 from flamebus.window_profile import LogRange
 
 START = 1_767_225_600 * 10**9
@@ -50,8 +52,8 @@ def test_folders_are_hours() -> None:
 
 
 def test_a_range_that_ends_on_the_hour_does_not_touch_the_next() -> None:
-    assert TimeRange(START, START + HOUR_NS).hours() == ("2026-01-01/00", "2026-01-01/00")
-    assert TimeRange(START, START + 24 * HOUR_NS).dates() == ("2026-01-01", "2026-01-01")
+    assert hours_of(TimeRange(START, START + HOUR_NS)) == ("2026-01-01/00", "2026-01-01/00")
+    assert dates_of(TimeRange(START, START + 24 * HOUR_NS)) == ("2026-01-01", "2026-01-01")
 
 
 @pytest.mark.parametrize("end", [START, START - 1])

@@ -46,7 +46,10 @@ class Page {
   private readonly color = el("div", { class: "segments", role: "group", "aria-label": "Colour by" });
   private readonly heatToggle = el("button", { type: "button", class: "button", id: "heat-toggle", title: "Samples per 20 ms" }, "Heat map");
   private readonly reset = el("button", { type: "button", class: "button", id: "reset", hidden: true }, icon(ICONS.close), el("span", {}, "Reset zoom"));
-  private readonly download = el("a", { class: "button", download: "profile.folded", title: "Download as folded text" }, icon(ICONS.download), el("span", {}, "Folded"));
+  private readonly downloads: [format: string, link: HTMLAnchorElement][] = [
+    ["svg", downloadLink("SVG", "profile.svg", "Download as a picture to zoom and search in")],
+    ["folded", downloadLink("Folded", "profile.folded", "Download as folded text")],
+  ];
   private readonly content: HTMLElement;
   private shown: FlamegraphAnswer | null = null;
   private emptyTimer = 0;
@@ -61,7 +64,7 @@ class Page {
       "main",
       { class: "content is-blank" },
       el("section", { class: "card", "aria-label": "Over time" }, el("div", { class: "card-head" }, this.summary, el("div", { class: "actions" }, this.heatToggle, widenButton)), this.series.element, this.heat.element, this.losses.element),
-      el("div", { class: "toolbar" }, this.layout, this.color, this.legend, el("div", { class: "actions" }, this.reset, this.download)),
+      el("div", { class: "toolbar" }, this.layout, this.color, this.legend, el("div", { class: "actions" }, this.reset, ...this.downloads.map(([, link]) => link))),
       el("div", { class: "panes" }, el("section", { class: "card pane-graph", "aria-label": "Flame graph" }, this.flame.element, this.pruned), el("section", { class: "card pane-table", "aria-label": "Top functions" }, this.table.element)),
     );
     document.getElementById("app")?.append(this.header.element, this.banner.element, this.content, this.help);
@@ -234,7 +237,9 @@ class Page {
     this.heat.element.hidden = !view.showsHeat;
     this.heatToggle.setAttribute("aria-pressed", String(view.showsHeat));
     this.reset.hidden = view.zoom === "";
-    this.download.href = address("export", { service: view.service, kind: view.kind, ...rangeParameters(view.range), format: "folded" });
+    for (const [format, link] of this.downloads) {
+      link.href = address("export", { service: view.service, kind: view.kind, ...rangeParameters(view.range), format });
+    }
     segments(this.layout, [["both", "Both"], ["graph", "Graph"], ["table", "Table"]], view.layout, (layout) => this.state.set({ layout }));
     segments(this.color, [["kind", "By kind"], ["mapping", "By file"]], view.color, (color) => this.state.set({ color }));
     document.title = view.service ? `${view.service} · flamebus` : "flamebus";
@@ -296,6 +301,10 @@ class Page {
       call();
     }
   }
+}
+
+function downloadLink(label: string, fileName: string, title: string): HTMLAnchorElement {
+  return el("a", { class: "button", download: fileName, title }, icon(ICONS.download), el("span", {}, label));
 }
 
 function segments<Value extends string>(holder: HTMLElement, choices: [Value, string][], chosen: Value, choose: (value: Value) => void): void {
