@@ -11,11 +11,12 @@ from subprocess import Popen, TimeoutExpired
 from flamebus.errors import FlamebusError, KernelUnavailableError, SetupError
 from infra.demo_workload import SERVICES, build
 from infra.embedded import EmbeddedBus
-from infra.servers.process import accepts_connections, free_port, launch, port_is_free, wait_until
+from infra.servers.process import accepts_connections, free_port, launch, port_is_free
 
 _DEFAULT_PORT = 4040
 _SERVE_DEADLINE_S = 30
 _STOP_GRACE_S = 8
+_START_PERIOD_S = 0.05
 _WATCH_PERIOD_S = 1.0
 _LOG_LINES = 12
 
@@ -29,17 +30,24 @@ class Part:
     log: Path
 
 
+def _sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
+
+
 class Demo:
     """Starts the parts in order, watches them, and ends them in reverse.
 
     Args:
         folder: store, spool and logs go here; the caller removes it.
         hz: samples per second and CPU.
+        wait: sleeps for so many seconds, or until somebody asks to end; whether that was asked.
     """
 
-    def __init__(self, folder: Path, hz: int) -> None:
+    def __init__(self, folder: Path, hz: int, wait: Callable[[float], bool] = _sleep) -> None:
         self._folder = folder
         self._hz = hz
+        self._wait = wait
         self._parts: list[Part] = []
         self._exits = ExitStack()
         self._has_workload = False
@@ -52,8 +60,8 @@ class Demo:
         service = f"service={SERVICES[0]}&" if self._has_workload else ""
         return f"http://127.0.0.1:{self.port}/?{service}since=5m&live=1"
 
-    def start(self) -> None:
-        """Start everything and wait until the page answers.
+    def start(self) -> bool:
+        """Start everything and wait until the page answers; ``False`` when somebody asks to end before that.
 
         Raises:
             KernelUnavailableError: the agent cannot profile here; its own words say why.
@@ -66,9 +74,15 @@ class Demo:
         self._flamebus("stream", "--bus", bus, "--store", store)
         self._flamebus("serve", "--store", store, "--listen", f"127.0.0.1:{self.port}")
         self._start_workload()
-        if not wait_until(lambda: self._has_failed() or accepts_connections(self.port), _SERVE_DEADLINE_S):
-            raise SetupError(f"the page does not answer on {self.url} after {_SERVE_DEADLINE_S} s")
+        end = time.monotonic() + _SERVE_DEADLINE_S
+        while not accepts_connections(self.port):
+            self.check()
+            if self._wait(_START_PERIOD_S):
+                return False
+            if time.monotonic() > end:
+                raise SetupError(f"the page does not answer on {self.url} after {_SERVE_DEADLINE_S} s")
         self.check()
+        return True
 
     def _start_workload(self) -> None:
         program = build(self._folder)
@@ -93,9 +107,6 @@ class Demo:
         process = launch(command, log, environment=environment, dies_with_parent=True)
         self._parts.append(Part(name, process, log))
 
-    def _has_failed(self) -> bool:
-        return any(part.process.poll() is not None for part in self._parts)
-
     def check(self) -> None:
         """Raise when a part has ended, with the end of its log.
 
@@ -114,7 +125,7 @@ class Demo:
             raise error(f"{part.name} ended with {code}:\n{tail}")
 
     def watch(self, duration_s: float | None, show: Callable[[], None]) -> None:
-        """Call ``show`` once a second until ``duration_s`` has passed (``None``: until interrupted).
+        """Call ``show`` once a second until ``duration_s`` has passed (``None``: for ever) or somebody asks to end.
 
         Raises:
             FlamebusError: as :meth:`check`.
@@ -123,7 +134,8 @@ class Demo:
         while end is None or time.monotonic() < end:
             self.check()
             show()
-            time.sleep(_WATCH_PERIOD_S)
+            if self._wait(_WATCH_PERIOD_S):
+                return
 
     def stop(self) -> None:
         """End all parts, the last one started first, and the bus after them."""

@@ -22,7 +22,9 @@ def build(folder: Path) -> Path | None:
     if compiler is None:
         return None
     program = folder / "demo_workload"
-    done = subprocess.run([compiler, *_FLAGS, "-o", program, _SOURCE], capture_output=True, text=True, check=False)
+    command = [compiler, *_FLAGS, "-o", str(program), str(_SOURCE)]
+    # A session of its own: Ctrl-C is for us to note, not for the compiler to fail on.
+    done = subprocess.run(command, capture_output=True, text=True, check=False, start_new_session=True)
     if done.returncode != 0:
         raise SetupError(f"{compiler} cannot build the demonstration's workload:\n{done.stderr.strip()}")
     return program
