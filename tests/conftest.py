@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.support.parts import FIXTURES, RunCounter, describe_chromium, describe_kernel, describe_servers, required
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 pytest_plugins = ["tests.support.servers"]
+
+# How long an example takes says how busy the machine is, not what the code does.
+settings.register_profile("flamebus", deadline=None)
+settings.load_profile("flamebus")
 
 _COUNTER = pytest.StashKey[RunCounter]()
 _TESTS = Path(__file__).parent

@@ -1,6 +1,6 @@
 """SampleBatch v1 as MessagePack: maps with string keys, columns as little-endian ``bin`` that numpy reads in place."""
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, TypeVar
 
 import msgpack
@@ -22,7 +22,8 @@ from flamebus.profile import (
     Tables,
     Threads,
 )
-from flamebus.wire.reader import RecordReader
+from flamebus.wire.reader import OBJECT_BYTES, RecordReader
+from flamebus.wire.scalars import Scalar, check_complete, check_schema, read_scalar, read_text
 from flamebus.wire.validation import check_batch
 
 SCHEMA = "flamebus.sample_batch"
@@ -57,22 +58,31 @@ TABLES: dict[str, type] = {
     "threads": Threads,
 }
 
-HEADER_TYPES: dict[str, type] = {
-    "schema": str,
-    "schema_version": int,
-    "batch_id": bytes,
-    "sequence": int,
-    "host": str,
-    "boot_id": str,
-    "agent_version": str,
-    "kind": str,
-    "period": int,
-    "start_unix_nano": int,
-    "end_unix_nano": int,
+HEADER: dict[str, Scalar] = {
+    "batch_id": Scalar.ID,
+    "sequence": Scalar.COUNT,
+    "host": Scalar.TEXT,
+    "boot_id": Scalar.TEXT,
+    "agent_version": Scalar.TEXT,
+    "kind": Scalar.WORD,
+    "period": Scalar.COUNT,
+    "start_unix_nano": Scalar.COUNT,
+    "end_unix_nano": Scalar.COUNT,
 }
-"""The scalar fields and their types; ``sample_type`` and ``period_type`` are pairs of strings."""
+"""The single values besides ``schema`` and ``schema_version``."""
 
-_OPTIONAL_COLUMNS = {"time_delta"}
+SAMPLE_TYPES = ("sample_type", "period_type")
+"""Fields that are a pair of strings: type and unit."""
+
+LOSS: dict[str, Scalar] = {"reason": Scalar.WORD, "samples": Scalar.COUNT, "value": Scalar.COUNT}
+"""Fields of one loss."""
+
+OPTIONAL_COLUMNS = frozenset({"time_delta"})
+
+_RESOURCE_BYTES, _ATTRIBUTE_BYTES = 96, 2 * OBJECT_BYTES
+_LOSS_BYTES = 256  # the object, its reason, two large numbers and two places
+_MAX_ATTRIBUTE_NAMES = 256
+"""Distinct names in one batch: OpenTelemetry defines some dozens for resources."""
 
 C = TypeVar("C")
 
@@ -119,123 +129,108 @@ def _encode_columns(table: Any) -> dict[str, bytes]:
 def decode_batch(data: bytes) -> SampleBatch:
     """Read and check one record.
 
-    The columns of the result are read-only views on the record's bytes. The ids of stacks are believed here; whoever
-    meets an id for the first time compares it (``StackReader.stack_id``).
+    Columns are read in place, from the bytes that msgpack cut out of the record; they are read-only. The ids of stacks
+    are believed here; whoever meets an id for the first time compares it (``StackReader.stack_id``).
 
     Raises:
         BadDataError: the record is not a SampleBatch v1 or breaks one of its rules; ``reason`` says which.
     """
     reader = RecordReader(data)
-    parts = _Parts({}, None, None, ())
+    parts: dict[str, Any] = {}
     for key in reader.fields():
         _read_field(reader, key, parts)
         if key == "schema_version":
-            _check_version(parts.header)
+            # Refuse others before reading on: their layout is not ours to judge.
+            check_schema(parts, SCHEMA, SCHEMA_VERSION)
     reader.end()
-    batch = _assemble(parts)
+    check_schema(parts, SCHEMA, SCHEMA_VERSION)
+    check_complete(parts, *HEADER, *SAMPLE_TYPES, "tables", "samples")
+    del parts["schema"], parts["schema_version"]
+    batch = SampleBatch(**parts)
     check_batch(batch)
     return batch
 
 
-@dataclass(slots=True)
-class _Parts:
-    header: dict[str, object]
-    tables: Tables | None
-    samples: Samples | None
-    losses: tuple[Loss, ...]
-
-
-def _read_field(reader: RecordReader, key: str, parts: _Parts) -> None:
-    if key in HEADER_TYPES:
-        parts.header[key] = _typed(key, reader.value(), HEADER_TYPES[key])
-    elif key in {"sample_type", "period_type"}:
-        parts.header[key] = _read_type(key, reader.value())
+def _read_field(reader: RecordReader, key: str, parts: dict[str, Any]) -> None:
+    if key in HEADER:
+        parts[key] = read_scalar(key, reader.value(), HEADER[key])
+    elif key in {"schema", "schema_version"}:
+        parts[key] = reader.value()
+    elif key in SAMPLE_TYPES:
+        parts[key] = _read_type(reader, key)
     elif key == "tables":
-        parts.tables = _read_tables(reader)
+        parts[key] = _read_tables(reader)
     elif key == "samples":
-        parts.samples = _decode_columns(Samples, reader.value())
+        parts[key] = _read_columns(reader, Samples)
     elif key == "losses":
-        parts.losses = tuple(reader.array(lambda: _read_loss(reader.value())))
+        parts[key] = tuple(reader.array(lambda: _read_loss(reader), _LOSS_BYTES))
     else:
         reader.skip()
-
-
-def _check_version(header: dict[str, object]) -> None:
-    """Refuse other schemas before reading on: their layout is not ours to judge."""
-    if header.get("schema") != SCHEMA:
-        raise BadDataError("unknown_schema", f"schema is {header.get('schema')!r}, not {SCHEMA!r} (it must come first)")
-    if header["schema_version"] != SCHEMA_VERSION:
-        raise BadDataError("unknown_version", f"schema_version is {header['schema_version']}; we read {SCHEMA_VERSION}")
-
-
-def _assemble(parts: _Parts) -> SampleBatch:
-    header = parts.header
-    missing = [name for name in (*HEADER_TYPES, "sample_type", "period_type") if name not in header]
-    missing += [name for name, part in (("tables", parts.tables), ("samples", parts.samples)) if part is None]
-    if missing or parts.tables is None or parts.samples is None:
-        raise BadDataError("missing_field", f"the record lacks {', '.join(missing)}")
-    known: dict[str, Any] = {k: v for k, v in header.items() if k not in {"schema", "schema_version"}}
-    return SampleBatch(tables=parts.tables, samples=parts.samples, losses=parts.losses, **known)
 
 
 def _read_tables(reader: RecordReader) -> Tables:
     parts: dict[str, Any] = {}
     for name in reader.fields():
         if name == "strings":
-            parts[name] = tuple(_typed(name, text, str) for text in reader.array(reader.value))
+            parts[name] = tuple(reader.texts())
         elif name == "resources":
-            parts[name] = tuple(reader.array(lambda: _read_resource(reader.value())))
+            parts[name] = _read_resources(reader)
         elif name in TABLES:
-            parts[name] = _decode_columns(TABLES[name], reader.value())
+            parts[name] = _read_columns(reader, TABLES[name])
         else:
             reader.skip()
-    missing = [field.name for field in fields(Tables) if field.name not in parts]
-    if missing:
-        raise BadDataError("missing_field", f"tables lack {', '.join(missing)}")
+    check_complete(parts, *(field.name for field in fields(Tables)))
     return Tables(**parts)
 
 
-def _decode_columns(table: type[C], value: object) -> C:
-    if not isinstance(value, dict):
-        raise BadDataError("wrong_type", f"{table.__name__.lower()} is {type(value).__name__}, not a map of columns")
-    columns: dict[str, np.ndarray[Any, Any] | None] = {}
-    for name, dtype in COLUMN_TYPES[table].items():
-        data = value.get(name)
-        if data is None and name in _OPTIONAL_COLUMNS:
-            columns[name] = None
+def _read_columns(reader: RecordReader, table: type[C]) -> C:
+    types, title = COLUMN_TYPES[table], table.__name__.lower()
+    columns: dict[str, np.ndarray[Any, Any] | None] = dict.fromkeys(OPTIONAL_COLUMNS & types.keys())
+    for name in reader.fields():
+        if name not in types:
+            reader.skip()
             continue
+        data = reader.value()
         if not isinstance(data, bytes):
-            what = "missing" if data is None else type(data).__name__
-            raise BadDataError("wrong_type", f"column {table.__name__.lower()}.{name} is {what}, not bin")
-        if len(data) % np.dtype(dtype).itemsize:
-            raise BadDataError("bad_length", f"column {name} has {len(data)} bytes, not a multiple of {dtype[-1]}")
-        columns[name] = np.frombuffer(data, dtype=dtype)
+            raise BadDataError("wrong_type", f"column {title}.{name} is {type(data).__name__}, not bin")
+        if len(data) % np.dtype(types[name]).itemsize:
+            raise BadDataError(
+                "bad_length", f"column {title}.{name} has {len(data)} bytes, no whole number of {types[name]}"
+            )
+        columns[name] = np.frombuffer(data, dtype=types[name])
+    check_complete(columns, *types)
     return table(**columns)
 
 
-def _read_resource(value: object) -> Resource:
-    if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
-        raise BadDataError("wrong_type", "a resource is not a map of strings")
-    return tuple(sorted(value.items()))
+def _read_resources(reader: RecordReader) -> tuple[Resource, ...]:
+    names: dict[str, str] = {}
+    return tuple(reader.array(lambda: _read_resource(reader, names), _RESOURCE_BYTES))
 
 
-def _read_loss(value: object) -> Loss:
-    if not isinstance(value, dict):
-        raise BadDataError("wrong_type", "a loss is not a map")
-    return Loss(
-        _typed("losses.reason", value.get("reason"), str),
-        _typed("losses.samples", value.get("samples"), int),
-        _typed("losses.value", value.get("value", 0), int),
-    )
+def _read_resource(reader: RecordReader, names: dict[str, str]) -> Resource:
+    """Attributes sorted by name; ``names`` keeps each name once for all resources of a batch."""
+    attributes = []
+    for name in reader.fields():
+        reader.spend(_ATTRIBUTE_BYTES)
+        attributes.append((names.setdefault(name, name), read_text("an attribute of a resource", reader.value())))
+    if len(names) > _MAX_ATTRIBUTE_NAMES:
+        raise BadDataError("bad_length", f"resources have more than {_MAX_ATTRIBUTE_NAMES} different attributes")
+    return tuple(sorted(attributes))
 
 
-def _read_type(key: str, value: object) -> SampleType:
-    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(part, str) for part in value):
-        raise BadDataError("wrong_type", f"{key} is not a pair of strings")
-    return SampleType(value[0], value[1])
+def _read_loss(reader: RecordReader) -> Loss:
+    parts: dict[str, Any] = {}
+    for name in reader.fields():
+        if name in LOSS:
+            parts[name] = read_scalar(f"losses.{name}", reader.value(), LOSS[name])
+        else:
+            reader.skip()
+    check_complete(parts, *LOSS)
+    return Loss(**parts)
 
 
-def _typed(key: str, value: object, wanted: type[C]) -> C:
-    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-        raise BadDataError("wrong_type", f"{key} is {type(value).__name__}, not {wanted.__name__}")
-    return value
+def _read_type(reader: RecordReader, key: str) -> SampleType:
+    pair = reader.texts()
+    if len(pair) != 2:
+        raise BadDataError("wrong_type", f"{key} has {len(pair)} strings, not 2")
+    return SampleType(pair[0], pair[1])

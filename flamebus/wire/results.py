@@ -7,30 +7,49 @@ import msgpack
 from flamebus.errors import BadDataError
 from flamebus.hotspot import FunctionHotspot, HotspotReport, Share, StackHotspot
 from flamebus.wire.reader import RecordReader
+from flamebus.wire.scalars import Scalar, check_complete, check_schema, read_scalar
 
 SCHEMA = "flamebus.hotspot_report"
 SCHEMA_VERSION = 1
 
-_SCALARS: dict[str, type | tuple[type, ...]] = {
-    "report_id": bytes,
-    "service": str,
-    "kind": str,
-    "window_start_unix_nano": int,
-    "window_size_nano": int,
-    "partition": int,
-    "total": int,
-    "samples": float,
-    "hosts": int,
-    "lost": int,
-    "dropped": int,
-    "late": int,
+REPORT: dict[str, Scalar] = {
+    "report_id": Scalar.ID,
+    "service": Scalar.TEXT,
+    "kind": Scalar.WORD,
+    "window_start_unix_nano": Scalar.COUNT,
+    "window_size_nano": Scalar.COUNT,
+    "partition": Scalar.COUNT,
+    "total": Scalar.COUNT,
+    "samples": Scalar.NUMBER,
+    "hosts": Scalar.COUNT,
+    "lost": Scalar.COUNT,
+    "dropped": Scalar.COUNT,
+    "late": Scalar.COUNT,
 }
+"""The single values besides ``schema`` and ``schema_version``; ``sample_type`` is a pair of strings."""
+
+_SHARE = {"share": Scalar.FRACTION, "share_low": Scalar.FRACTION, "share_high": Scalar.FRACTION}
+FUNCTION: dict[str, Scalar] = {
+    "function": Scalar.TEXT,
+    "mapping": Scalar.TEXT,
+    "frame_kind": Scalar.TEXT,
+    "self": Scalar.COUNT,
+    "total": Scalar.COUNT,
+    **_SHARE,
+    **{f"total_{name}": kind for name, kind in _SHARE.items()},
+}
+"""Fields of one entry of ``functions``; ``share`` is that of ``self``."""
+
+STACK: dict[str, Scalar] = {"stack_id": Scalar.HASH, "value": Scalar.COUNT, **_SHARE}
+"""Fields of one entry of ``stacks``, which also has ``functions``, names leaf first."""
+
+_ENTRY_BYTES = 1024  # the objects of a function or a stack, its shares, numbers and places
 
 
 def encode_hotspot_report(report: HotspotReport) -> bytes:
     """The report as one MessagePack map."""
     record: dict[str, object] = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION}
-    record |= {name: getattr(report, name) for name in _SCALARS}
+    record |= {name: getattr(report, name) for name in REPORT}
     record["sample_type"] = list(report.sample_type)
     record["functions"] = [_function_map(function) for function in report.functions]
     record["stacks"] = [_stack_map(stack) for stack in report.stacks]
@@ -72,35 +91,53 @@ def decode_hotspot_report(data: bytes) -> HotspotReport:
     reader = RecordReader(data)
     record: dict[str, Any] = {}
     for key in reader.fields():
-        record[key] = reader.array(lambda: _read_map(reader)) if key in {"functions", "stacks"} else reader.value()
+        _read_field(reader, key, record)
+        if key == "schema_version":
+            check_schema(record, SCHEMA, SCHEMA_VERSION)
     reader.end()
-    if record.get("schema") != SCHEMA or record.get("schema_version") != SCHEMA_VERSION:
-        raise BadDataError("unknown_version", f"not {SCHEMA} {SCHEMA_VERSION}: {record.get('schema')!r}")
-    try:
-        for name, wanted in _SCALARS.items():
-            if not isinstance(record[name], wanted):
-                raise BadDataError("wrong_type", f"{name} is {type(record[name]).__name__}")
-        sample_type, sample_unit = record["sample_type"]
-        return HotspotReport(
-            **{name: record[name] for name in _SCALARS},
-            sample_type=(sample_type, sample_unit),
-            functions=tuple(_read_function(entry) for entry in record["functions"]),
-            stacks=tuple(_read_stack(entry) for entry in record["stacks"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadDataError("missing_field", f"the report is not complete: {error!r}") from error
+    check_schema(record, SCHEMA, SCHEMA_VERSION)
+    check_complete(record, *REPORT, "sample_type", "functions", "stacks")
+    del record["schema"], record["schema_version"]
+    return HotspotReport(**record)
 
 
-def _read_map(reader: RecordReader) -> dict[str, object]:
-    """A hotspot: a flat map, but for a stack's list of functions."""
-    return {key: reader.array(reader.value) if key == "functions" else reader.value() for key in reader.fields()}
+def _read_field(reader: RecordReader, key: str, record: dict[str, Any]) -> None:
+    if key in REPORT:
+        record[key] = read_scalar(key, reader.value(), REPORT[key])
+    elif key in {"schema", "schema_version"}:
+        record[key] = reader.value()
+    elif key == "sample_type":
+        pair = reader.texts()
+        if len(pair) != 2:
+            raise BadDataError("wrong_type", f"{key} has {len(pair)} strings, not 2")
+        record[key] = (pair[0], pair[1])
+    elif key == "functions":
+        record[key] = tuple(reader.array(lambda: _read_function(reader), _ENTRY_BYTES))
+    elif key == "stacks":
+        record[key] = tuple(reader.array(lambda: _read_stack(reader), _ENTRY_BYTES))
+    else:
+        reader.skip()
+
+
+def _read_entry(reader: RecordReader, kinds: dict[str, Scalar], also: str = "") -> dict[str, Any]:
+    entry: dict[str, Any] = {}
+    for key in reader.fields():
+        if key in kinds:
+            entry[key] = read_scalar(key, reader.value(), kinds[key])
+        elif key == also:
+            entry[key] = tuple(reader.texts())
+        else:
+            reader.skip()
+    check_complete(entry, *kinds, *([also] if also else []))
+    return entry
 
 
 def _read_share(entry: dict[str, Any], name: str) -> Share:
     return Share(entry[name], entry[f"{name}_low"], entry[f"{name}_high"])
 
 
-def _read_function(entry: dict[str, Any]) -> FunctionHotspot:
+def _read_function(reader: RecordReader) -> FunctionHotspot:
+    entry = _read_entry(reader, FUNCTION)
     return FunctionHotspot(
         function=entry["function"],
         mapping=entry["mapping"],
@@ -112,5 +149,6 @@ def _read_function(entry: dict[str, Any]) -> FunctionHotspot:
     )
 
 
-def _read_stack(entry: dict[str, Any]) -> StackHotspot:
-    return StackHotspot(entry["stack_id"], tuple(entry["functions"]), entry["value"], _read_share(entry, "share"))
+def _read_stack(reader: RecordReader) -> StackHotspot:
+    entry = _read_entry(reader, STACK, "functions")
+    return StackHotspot(entry["stack_id"], entry["functions"], entry["value"], _read_share(entry, "share"))

@@ -4,11 +4,14 @@ from dataclasses import dataclass
 
 import msgpack
 
-from flamebus.errors import BadDataError
 from flamebus.wire.reader import RecordReader
+from flamebus.wire.scalars import Scalar, check_complete, check_schema, read_count
 
 SCHEMA = "flamebus.tick"
 SCHEMA_VERSION = 1
+TICK = {"unix_nano": Scalar.COUNT}
+"""The fields besides ``schema`` and ``schema_version``."""
+
 _PREFIX: bytes = msgpack.packb("schema") + msgpack.packb(SCHEMA)
 
 
@@ -37,13 +40,13 @@ def decode_tick(data: bytes) -> Tick:
         BadDataError: not a Tick v1.
     """
     reader = RecordReader(data)
-    values = {key: reader.value() for key in reader.fields()}
+    values: dict[str, object] = {}
+    for key in reader.fields():
+        if key in {"schema", "schema_version", *TICK}:
+            values[key] = reader.value()
+        else:
+            reader.skip()
     reader.end()
-    if values.get("schema") != SCHEMA:
-        raise BadDataError("unknown_schema", f"schema is {values.get('schema')!r}, not {SCHEMA!r}")
-    if values.get("schema_version") != SCHEMA_VERSION:
-        raise BadDataError("unknown_version", f"schema_version is {values.get('schema_version')}")
-    unix_nano = values.get("unix_nano")
-    if not isinstance(unix_nano, int) or not 0 <= unix_nano < 2**63:
-        raise BadDataError("bad_time", f"unix_nano is {unix_nano!r}")
-    return Tick(unix_nano)
+    check_schema(values, SCHEMA, SCHEMA_VERSION)
+    check_complete(values, *TICK)
+    return Tick(read_count("unix_nano", values["unix_nano"]))

@@ -7,12 +7,20 @@ from numpy.typing import NDArray
 
 from flamebus.errors import BadDataError
 from flamebus.frames import FrameKind
-from flamebus.profile import TIME_DELTA_UNIT_NS, SampleBatch, Samples, Tables
+from flamebus.profile import TIME_DELTA_UNIT_NS, U32, SampleBatch, Samples, Tables
 
 Column = NDArray[np.unsignedinteger] | NDArray[np.integer] | NDArray[np.floating]
 
-_MAX_TOTAL = float(2**62)  # a window's total still fits an int64 after adding up two of them
-_FRAME_KINDS = np.array([kind.value for kind in FrameKind], dtype=np.uint8)
+MAX_TOTAL = 2**53
+"""Largest total of a batch, and largest loss: float64 adds whole numbers exactly up to here, which is 104 days of CPU
+in nanoseconds; and a thousand such batches still fit the int64 that windows end up in."""
+MAX_DURATION_NS = 24 * 3600 * 10**9
+"""Longest batch. A record that spans years would open a window for each ten seconds of them."""
+MAX_STACK_FRAMES = 4_000_000
+"""Locations of all stacks of a batch together: 32 MB when they are written out, and a second's walk. A call tree of a
+megabyte can describe a billion; 8,000 stacks of 127 frames, more than a record of 500 KB holds, make a million."""
+
+_IS_FRAME_KIND = np.isin(np.arange(256), [kind.value for kind in FrameKind])
 
 
 def check_batch(batch: SampleBatch) -> None:
@@ -21,17 +29,12 @@ def check_batch(batch: SampleBatch) -> None:
     Raises:
         BadDataError: with the first rule that is broken as its reason.
     """
-    if len(batch.batch_id) != 16:
-        raise BadDataError("wrong_type", f"batch_id has {len(batch.batch_id)} bytes, not 16")
-    if not 0 <= batch.start_unix_nano < batch.end_unix_nano < 2**63:
-        raise BadDataError("bad_time", f"not a time range: [{batch.start_unix_nano}, {batch.end_unix_nano})")
-    if batch.period < 0 or batch.sequence < 0:
-        raise BadDataError("negative", "period and sequence may not be negative")
-    if not batch.kind:
-        raise BadDataError("wrong_type", "the batch has no kind")
+    start, end = batch.start_unix_nano, batch.end_unix_nano
+    if not start < end <= start + MAX_DURATION_NS:
+        raise BadDataError("bad_time", f"[{start}, {end}) is not a range of at most {MAX_DURATION_NS} ns")
     for loss in batch.losses:
-        if loss.samples < 0 or loss.value < 0:
-            raise BadDataError("negative", f"a loss is negative: {loss}")
+        if max(loss.samples, loss.value) > MAX_TOTAL:
+            raise BadDataError("overflow", f"a loss passes 2**53: {loss.samples} samples, value {loss.value}")
     check_tables(batch.tables)
     check_samples(batch)
 
@@ -75,11 +78,31 @@ def _check_order(t: Tables) -> None:
     first_line = t.locations.first_line
     if len(first_line) and (first_line[-1] > len(t.lines.function) or bool(np.any(first_line[1:] < first_line[:-1]))):
         raise BadDataError("bad_reference", "locations.first_line must not fall, nor pass the end of lines")
+    if not _IS_FRAME_KIND[t.locations.frame_kind].all():
+        raise BadDataError("bad_reference", "locations.frame_kind has an unknown number")
+    if not t.functions.name.all():
+        raise BadDataError("bad_reference", "a function's name is row 0 of strings, which is empty")
+    _check_tree(t)
+
+
+def _check_tree(t: Tables) -> None:
     parent = t.nodes.parent
     if parent[0] != 0 or bool(np.any(parent[1:] >= np.arange(1, len(parent), dtype=np.uint32))):
         raise BadDataError("bad_tree", "a node's parent must come before it, and row 0 must be the root")
-    if not np.isin(t.locations.frame_kind, _FRAME_KINDS).all():
-        raise BadDataError("bad_reference", "locations.frame_kind has an unknown number")
+    # The product is a bound that costs nothing; only large batches are looked at more closely.
+    if len(t.stacks.node) * (len(parent) - 1) > MAX_STACK_FRAMES:
+        frames = int(_depths(parent)[t.stacks.node].sum())
+        if frames > MAX_STACK_FRAMES:
+            raise BadDataError("bad_tree", f"the stacks have {frames} frames; the limit is {MAX_STACK_FRAMES}")
+
+
+def _depths(parent: U32) -> NDArray[np.int64]:
+    """Callers of each node, the root not counted: ancestors twice as far away at each step, so 20 steps at most."""
+    ancestor, depth = parent, (np.arange(len(parent)) > 0).astype(np.int64)
+    while ancestor.any():
+        depth = depth + depth[ancestor]
+        ancestor = ancestor[ancestor]
+    return depth
 
 
 def check_samples(batch: SampleBatch) -> None:
@@ -112,8 +135,8 @@ def _check_values(samples: Samples) -> None:
         raise BadDataError("not_finite", "a weight is not a finite number")
     if samples.weight.min() <= 0:
         raise BadDataError("negative", f"a weight is not positive: {samples.weight.min()}")
-    if samples.totals().sum() > _MAX_TOTAL:
-        raise BadDataError("overflow", "the batch's total passes 2**62")
+    if samples.totals().sum() > MAX_TOTAL:
+        raise BadDataError("overflow", "the batch's total passes 2**53")
 
 
 def _same_length(table: str, *columns: Column) -> None:

@@ -98,7 +98,9 @@ _MAPPINGS = st.builds(Mapping, _TEXT, st.text("0123456789abcdef", max_size=40), 
 _LINES = st.lists(st.builds(Line, st.text(min_size=1, max_size=12), _TEXT, _U32), max_size=3).map(tuple)
 LOCATIONS = st.builds(Location, _MAPPINGS, _U64, st.sampled_from(FrameKind), _LINES)
 RESOURCES = st.dictionaries(_TEXT, _TEXT, max_size=4).map(lambda entries: tuple(sorted(entries.items())))
-LOSSES = st.lists(st.builds(Loss, _TEXT, st.integers(0, 2**62), st.integers(0, 2**62)), max_size=3).map(tuple)
+_WORDS = st.from_regex(r"[a-z][a-z0-9_]{0,11}", fullmatch=True)
+_LOSSES = st.builds(Loss, _WORDS, st.integers(0, 2**53), st.integers(0, 2**53))
+LOSSES = st.lists(_LOSSES, max_size=3).map(tuple)
 
 
 @st.composite
@@ -107,7 +109,7 @@ def batches(draw: st.DrawFn, min_samples: int = 0) -> SampleBatch:
     pool = draw(st.lists(LOCATIONS, min_size=1, max_size=6))
     stacks = st.lists(st.sampled_from(pool), max_size=6)
     threads = st.tuples(_U32, _TEXT)
-    weights = st.floats(2**-10, 2**20, width=32)
+    weights = st.floats(2**-10, 2**12, width=32)
     last_delta = WINDOW_NS // TIME_DELTA_UNIT_NS - 1
     row = st.tuples(stacks, RESOURCES, threads, st.integers(0, 2**36), weights, st.integers(0, last_delta))
     return make_batch(
