@@ -237,6 +237,10 @@ class CpuProducer:
             for number, ring in self._rings.items()
         )
 
+    def waiting_tgids(self) -> set[int]:
+        """Processes of the samples that wait in the ring; they stay there."""
+        return set(self._rings[MapNumber.SAMPLES].fixed(RECORD)["tgid"].tolist())
+
     def drain(self) -> CpuDrain:
         """Everything since the last drain; samples first, then stacks, so that no sample's stack is still to come."""
         ring = self._rings[MapNumber.SAMPLES]

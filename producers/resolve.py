@@ -5,18 +5,17 @@ kernel hash), so that in steady state a sample costs one lookup.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flamebus.frames import Location
-from flamebus.profile import Resource
 from producers import agent_metrics as metrics
 from producers.batcher import ResolvedSamples
 from producers.cpu import CpuDrain
 from producers.dictionary import Dictionary
+from producers.image import Image
 
 MAX_STACKS = 20_000
 """Address lists kept, about 7 MB; the kernel remembers 16,384 of them as sent."""
@@ -24,29 +23,14 @@ MAX_KNOWN = 60_000
 """Resolved (image, stacks) combinations kept, about 12 MB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
-    """A process between two execs.
-
-    Attributes:
-        key: differs between images, also when a process id is used again.
-        tgid: the process.
-        resource: who it is, without ``host.name``.
-    """
-
-    key: int
-    tgid: int
-    resource: Resource
-
-
 class Host(Protocol):
     """Who runs on this host and what its addresses mean."""
 
-    def image(self, tgid: int) -> Image:
-        """The process as it is, or was when it was last seen."""
+    def image(self, tgid: int, boot_nano: int) -> Image:
+        """What a process ran at a time."""
         ...
 
-    def thread_name(self, tgid: int, tid: int) -> str:
+    def thread_name(self, image: Image, tid: int) -> str:
         """Name of a thread, empty when unknown."""
         ...
 
@@ -83,17 +67,17 @@ class SampleResolver:
         images: dict[int, tuple[Image, int]] = {}
         count = len(drain.tgid)
         node, resource, thread = (np.empty(count, dtype=np.uint32) for _ in range(3))
-        columns = (drain.tgid, drain.tid, drain.user_hash, drain.kernel_hash)
-        for row, (tgid, tid, user, kernel) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+        columns = (drain.time_boot_nano, drain.tgid, drain.tid, drain.user_hash, drain.kernel_hash)
+        for row, (when, tgid, tid, user, kernel) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
             found = images.get(tgid)
-            if found is None:
-                image = self._host.image(tgid)
+            if found is None or not found[0].covers(when):
+                image = self._host.image(tgid, when)
                 found = images[tgid] = (image, self.dictionary.resource(image.resource))
             image, resource[row] = found
             key = (image.key, user, kernel)
             known = self._known.get(key)
             node[row] = self._meet(image, key) if known is None else known
-            thread[row] = self.dictionary.thread(tid, self._host.thread_name(tgid, tid))
+            thread[row] = self.dictionary.thread(tid, self._host.thread_name(image, tid))
         metrics.NODES.set(len(self.dictionary.tree))
         time = drain.time_boot_nano.astype(np.int64) + boot_to_unix_ns
         return ResolvedSamples(self.dictionary, time, node, resource, thread, self._weights(drain.weight_us))

@@ -1,6 +1,5 @@
 """The agent's loop: drain every second, resolve, and publish each interval soon after its end."""
 
-import select
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,11 +13,14 @@ from flamebus.wire.topics import event_type, samples_topic
 from producers import agent_metrics as metrics
 from producers.batcher import Batcher, ServiceBatch
 from producers.cpu import CpuDrain, CpuProducer
+from producers.host import LiveHost
+from producers.kernel.sideband import Sideband, boot_nano
 from producers.losses import LossLedger
 from producers.own_cost import own_cost
 from producers.resolve import SampleResolver
 from producers.sink import KafkaSink
 from producers.spool import Record
+from producers.watch import Watch
 
 CPU_SAMPLE_TYPE = SampleType("cpu", "nanoseconds")
 DRAIN_NS = 1_000_000_000
@@ -44,6 +46,8 @@ class Parts:
     """What the loop moves samples between."""
 
     producer: CpuProducer
+    sideband: Sideband
+    host: LiveHost
     resolver: SampleResolver
     batcher: Batcher
     losses: LossLedger
@@ -63,28 +67,30 @@ class Agent:
     def run(self, should_stop: Callable[[], bool], stop_descriptor: int, duration_ns: int | None = None) -> None:
         """Sample until stopped, then publish what is there and close the sink.
 
+        Drains follow the monotonic clock, intervals the wall clock: setting that costs no sample.
+
         Args:
             should_stop: asked after every wake-up.
             stop_descriptor: becomes readable when ``should_stop`` has become true.
             duration_ns: stop after this long; None: only when told.
         """
-        waiter = select.poll()
-        waiter.register(stop_descriptor, select.POLLIN)
-        end = None if duration_ns is None else time.time_ns() + duration_ns
-        next_drain = time.time_ns() + DRAIN_NS
-        next_cut = self._cut_after(time.time_ns())
-        while not should_stop():
-            now = time.time_ns()
-            if end is not None and now >= end:
-                break
-            if now >= next_drain or now >= next_cut:
+        parts = self._parts
+        watch = Watch(parts.sideband, parts.producer, parts.host, stop_descriptor)
+        now = time.monotonic_ns()
+        end = None if duration_ns is None else now + duration_ns
+        next_drain, next_cut = now + DRAIN_NS, self._cut_after(time.time_ns())
+        while not should_stop() and (end is None or now < end):
+            to_cut = next_cut - time.time_ns()
+            if now >= next_drain or to_cut <= 0:
                 self.drain()
                 next_drain = now + DRAIN_NS
-            if now >= next_cut:
-                self.publish(now - _GRACE_NS)
-                next_cut = self._cut_after(now)
-            self._parts.sink.poll()
-            waiter.poll(max(1, (min(next_drain, next_cut, end or next_cut) - time.time_ns()) // 1_000_000))
+            if to_cut <= 0:
+                self.publish(time.time_ns() - _GRACE_NS)
+            if not 0 < to_cut <= 2 * self._interval_ns:
+                next_cut = self._cut_after(time.time_ns())
+            parts.sink.poll()
+            watch.rest(min(next_drain, now + next_cut - time.time_ns(), end or next_drain))
+            now = time.monotonic_ns()
         self._finish()
 
     def _cut_after(self, now: int) -> int:
@@ -99,8 +105,9 @@ class Agent:
         self._parts.sink.close(_CLOSE_S)
 
     def drain(self) -> None:
-        """Take what the kernel has and resolve it."""
+        """Take what the kernel has, then what happened to processes until then, and resolve."""
         parts = self._parts
+        begin = boot_nano()
         drained: CpuDrain = parts.producer.drain()
         self.samples_count += len(drained.tgid)
         metrics.SAMPLES.labels("cpu").inc(len(drained.tgid))
@@ -108,10 +115,18 @@ class Agent:
         for loss in noted:
             metrics.LOSSES.labels(loss.reason).inc(loss.samples)
         parts.losses.add(noted)
+        parts.host.follow(parts.sideband.drain())
         parts.batcher.add(parts.resolver.resolve(drained, boot_to_unix_ns()))
-        cost = own_cost()
+        parts.host.forget(begin)
+        self._measure()
+
+    def _measure(self) -> None:
+        parts, cost = self._parts, own_cost()
         metrics.CPU_SECONDS.set(cost.cpu_s)
         metrics.MEMORY_BYTES.set(cost.memory_bytes)
+        metrics.MAP_BYTES.set(parts.producer.locked_bytes() + parts.sideband.locked_bytes())
+        metrics.PROCESSES.set(len(parts.host.processes))
+        metrics.MAPPINGS.set(parts.host.processes.mappings_count)
 
     def publish(self, before_unix_nano: int) -> None:
         """Publish all intervals that ended by ``before_unix_nano``."""

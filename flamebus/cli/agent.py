@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,11 +14,13 @@ import typer
 from flamebus import metrics
 from flamebus.cli.options import BusOption, ConfigOption, PrefixOption
 from flamebus.clock import parse_duration
-from flamebus.config import Settings, load
 from flamebus.errors import BusUnavailableError, UsageError
 
 if TYPE_CHECKING:
+    from flamebus.config import Settings
     from producers.cpu import CpuProducer
+    from producers.host import LiveHost
+    from producers.kernel.sideband import Sideband
     from producers.run import Agent
     from producers.sink import KafkaSink
 
@@ -33,6 +36,7 @@ def agent(
     kinds: Annotated[str | None, typer.Option("--kinds", help="Kinds to collect, comma-separated")] = None,
     hz: Annotated[int | None, typer.Option("--hz", help="Samples per second and CPU")] = None,
     service: Annotated[str | None, typer.Option("--service", help="Service name of every sample")] = None,
+    service_rules: Annotated[str | None, typer.Option("--service-rules", help="TOML file of rules, or TOML")] = None,
     pid: Annotated[int | None, typer.Option("--pid", help="Sample this process only")] = None,
     duration: Annotated[str | None, typer.Option("--duration", help="Stop after this long, such as 30s")] = None,
     interval: Annotated[str | None, typer.Option("--interval", help="Length of a batch, such as 10s")] = None,
@@ -46,11 +50,15 @@ def agent(
 
     While the bus is away batches wait in the spool. With --duration, exit code 4 says that nothing was delivered.
     """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy comes: its threads' buffers cost tens of MB
+    from flamebus.config import load
+
     flags = {
         "bus": bus,
         "kinds": kinds,
         "hz": hz,
         "service": service,
+        "service_rules": service_rules,
         "interval": interval,
         "spool": spool,
         "spool_bytes": spool_bytes,
@@ -65,16 +73,15 @@ def agent(
     duration_ns = parse_duration(duration) if duration else None
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("flamebus.librdkafka").setLevel(logging.ERROR)
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy comes: its threads' buffers cost tens of MB
     _run(settings, pid or 0, duration_ns)
 
 
-def _run(settings: Settings, tgid: int, duration_ns: int | None) -> None:
+def _run(settings: "Settings", tgid: int, duration_ns: int | None) -> None:
     from producers.lock import HostLock
 
     lock = HostLock()
     try:
-        runner, sink, producer = _build(settings, tgid)
+        runner, sink, producer, sideband = _build(settings, tgid)
         if settings.metrics_listen:
             metrics.serve(settings.metrics_listen)
         reader, writer = socket.socketpair()
@@ -83,24 +90,26 @@ def _run(settings: Settings, tgid: int, duration_ns: int | None) -> None:
         stops: list[int] = []
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda received, _frame: stops.append(received))
-        producer.start(settings.hz)
         try:
+            sideband.start()  # first, so that no process begins unseen between the two
+            producer.start(settings.hz)
             logging.getLogger("flamebus.agent").info("sampling at %d Hz, publishing to %s", settings.hz, settings.bus)
             runner.run(lambda: bool(stops), reader.fileno(), duration_ns)
         finally:
             producer.stop()
+            sideband.stop()
         if duration_ns is not None and not sink.delivered_count and sink.waiting_count:
             raise BusUnavailableError(f"nothing could be delivered to {settings.bus}; batches wait in {settings.spool}")
     finally:
         lock.release()
 
 
-def _build(settings: Settings, tgid: int) -> "tuple[Agent, KafkaSink, CpuProducer]":
+def _build(settings: "Settings", tgid: int) -> "tuple[Agent, KafkaSink, CpuProducer, Sideband]":
     from importlib.metadata import version
 
-    from producers.bare_host import BareHost
     from producers.batcher import Batcher, Sender
     from producers.cpu import CpuProducer
+    from producers.kernel.sideband import Sideband
     from producers.losses import LossLedger
     from producers.resolve import SampleResolver
     from producers.run import CPU_SAMPLE_TYPE, Agent, Parts
@@ -110,8 +119,26 @@ def _build(settings: Settings, tgid: int) -> "tuple[Agent, KafkaSink, CpuProduce
     host, period_ns, losses = socket.gethostname(), round(10**9 / settings.hz), LossLedger()
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     sender = Sender(os.urandom(8), host, boot_id, version("flamebus"), "cpu", CPU_SAMPLE_TYPE, period_ns)
+    processes = _processes(settings)
     sink = KafkaSink(settings.bootstrap_servers, Spool(Path(settings.spool), settings.spool_bytes), losses)
-    producer = CpuProducer(only_tgid=tgid)
-    resolver = SampleResolver(BareHost(service=settings.service), period_ns, producer.forget_stacks)
-    parts = Parts(producer, resolver, Batcher(sender, settings.interval, losses), losses, sink)
-    return Agent(parts, host, settings.topic_prefix, settings.interval), sink, producer
+    producer, sideband = CpuProducer(only_tgid=tgid), Sideband()
+    resolver = SampleResolver(processes, period_ns, producer.forget_stacks)
+    parts = Parts(producer, sideband, processes, resolver, Batcher(sender, settings.interval, losses), losses, sink)
+    return Agent(parts, host, settings.topic_prefix, settings.interval), sink, producer, sideband
+
+
+def _processes(settings: "Settings") -> "LiveHost":
+    """Who runs here, by the rules of the settings."""
+    from producers.host import LiveHost
+    from producers.identity import identify
+    from producers.mapped_files import MappedFiles
+    from producers.processes import Processes
+    from producers.procfs import ProcFs
+    from producers.service_rules import read_rules
+    from producers.symbols.images import Images
+    from producers.symbols.kernel import KernelSymbols
+
+    proc = ProcFs()
+    who = partial(identify, rules=read_rules(settings.service_rules), service=settings.service)
+    files = MappedFiles(Images(settings.symbol_cache_bytes), proc.root)
+    return LiveHost(proc, Processes(proc, who), files, KernelSymbols())

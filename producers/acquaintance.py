@@ -1,0 +1,88 @@
+"""Reading who a process is, once per image: from itself while it lives, else from what its ancestors passed on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from producers import agent_metrics as metrics
+from producers.address_space import MAX_MAPPINGS, AddressSpace
+from producers.identity import Facts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flamebus.profile import Resource
+    from producers.image import Image
+    from producers.procfs import ProcFs
+
+
+class Acquaintance:
+    """Fills in facts, resource and mappings of images."""
+
+    def __init__(self, proc: ProcFs, identify: Callable[[Facts], Resource]) -> None:
+        self._proc, self._identify = proc, identify
+        self._last_key = 0
+
+    def new_key(self) -> int:
+        """A number that no address space has had."""
+        self._last_key += 1
+        return self._last_key
+
+    def new_space(self) -> AddressSpace:
+        """One without mappings."""
+        return AddressSpace(self.new_key())
+
+    def meet(self, image: Image) -> None:
+        """Read it, or if it has gone take what fork and exec leave unchanged from its ancestors."""
+        facts = self._read(image)
+        if facts is None:
+            metrics.PROCESSES_INHERITED.inc()
+            facts = self._inherited(image)
+        image.facts = facts
+        image.executable = image.executable or facts.executable
+        image.command = image.command or facts.command
+        if image.space is None:
+            image.space = self._space(image)
+        self.identify(image)
+
+    def identify(self, image: Image) -> None:
+        """Its attributes from its facts."""
+        if image.facts is not None:
+            image.resource = self._identify(image.facts)
+
+    def _read(self, image: Image) -> Facts | None:
+        if image.is_over:
+            return None
+        stat = self._proc.stat(image.tgid)
+        if stat is None or stat.is_dying or stat.start_boot_nano > image.seen_boot_nano + self._proc.tick_ns:
+            return None
+        return self._proc.facts(image.tgid, stat)
+
+    def _inherited(self, image: Image) -> Facts:
+        """Environment and control group of the nearest ancestor that tells; its arguments only if there was no exec."""
+        has_exec = image.is_exec
+        for ancestor in image.lineage():
+            facts = ancestor.facts or self._read(ancestor)
+            if facts is not None:
+                return replace(
+                    facts,
+                    command=image.command or facts.command,
+                    executable=image.executable or facts.executable,
+                    arguments=() if has_exec else facts.arguments,
+                    is_kernel_thread=facts.is_kernel_thread and not has_exec,
+                )
+            has_exec = has_exec or ancestor.is_exec
+        return Facts(command=image.command, executable=image.executable)
+
+    def _space(self, image: Image) -> AddressSpace:
+        """Its mappings by ``/proc``; of a fork that has gone those of its parent, of which it was a copy."""
+        if not image.is_over and (mapped := self._proc.mapped(image.tgid)):
+            return AddressSpace(self.new_key(), mapped[:MAX_MAPPINGS])
+        for ancestor in image.lineage():
+            if ancestor.space is not None:
+                ancestor.space.users_count += 1
+                return ancestor.space
+            if not ancestor.is_over and (mapped := self._proc.mapped(ancestor.tgid)):
+                return AddressSpace(self.new_key(), mapped[:MAX_MAPPINGS])
+        return self.new_space()

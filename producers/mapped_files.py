@@ -1,0 +1,97 @@
+"""Finding the file behind a mapping: in whose root it can still be reached, and that it is the same file."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from producers.address_space import Mapped, MappedFile
+    from producers.image import Image
+    from producers.symbols.images import Image as ElfImage
+    from producers.symbols.images import Images
+
+_MAX_ROOTS = 4
+_MAX_PINNED = 256
+
+
+class MappedFiles:
+    """Opens mapped files, most certain way first.
+
+    1. A descriptor pinned while the process lived (:meth:`pin`): also of a file that is deleted by now.
+    2. ``/proc/PID/map_files``: the mapped file itself, whatever its path leads to now (needs CAP_SYS_ADMIN).
+    3. Its path below the root of the process, of its ancestors, who mostly share its mount namespace, and of the host.
+       What is found there counts only if it has the build id, else the inode, that the kernel reported.
+    """
+
+    def __init__(self, images: Images, root: str = "/proc") -> None:
+        """Args: images: reads and caches ELF files; root: where procfs is."""
+        self._images, self._proc = images, root
+        self._pinned: OrderedDict[MappedFile, int] = OrderedDict()
+
+    def open(self, image: Image, mapped: Mapped) -> ElfImage | None:
+        """The ELF file of a mapping; ``None`` when it cannot be reached any more or is none."""
+        for path, is_certain in self._candidates(image, mapped):
+            found = self._images.open(path)
+            if found is not None and (is_certain or _is_same(path, found, mapped.file)):
+                return found
+        return None
+
+    def _candidates(self, image: Image, mapped: Mapped) -> Iterator[tuple[str, bool]]:
+        pinned = self._pinned.get(mapped.file)
+        if pinned is not None:
+            yield f"/proc/self/fd/{pinned}", True
+        if not image.is_over:
+            yield f"{self._proc}/{image.tgid}/map_files/{mapped.start:x}-{mapped.limit:x}", True
+        if not mapped.file.is_deleted:
+            yield from ((root + mapped.file.path, False) for root in self._roots(image))
+
+    def _roots(self, image: Image) -> Iterator[str]:
+        if not image.is_over:
+            yield f"{self._proc}/{image.tgid}/root"
+        seen = {image.tgid}
+        for ancestor in image.lineage():
+            if not ancestor.is_over and ancestor.tgid not in seen and len(seen) < _MAX_ROOTS:
+                seen.add(ancestor.tgid)
+                yield f"{self._proc}/{ancestor.tgid}/root"
+        yield f"{self._proc}/1/root"
+        yield ""
+
+    def pin(self, image: Image) -> None:
+        """Open what a process has mapped, without reading it: it may be gone when its samples are resolved."""
+        if image.space is None:
+            return
+        for mapped in image.space.mapped:
+            if mapped.file in self._pinned or not mapped.file.is_file:
+                continue
+            for path, _ in self._candidates(image, mapped):
+                try:
+                    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+                except OSError:
+                    continue
+                self._pinned[mapped.file] = descriptor
+                break
+        while len(self._pinned) > _MAX_PINNED:
+            os.close(self._pinned.popitem(last=False)[1])
+
+    def unpin(self) -> None:
+        """Close what was pinned: its samples have been resolved."""
+        for descriptor in self._pinned.values():
+            os.close(descriptor)
+        self._pinned.clear()
+
+
+def _is_same(path: str, found: ElfImage, file: MappedFile) -> bool:
+    """Whether a file at a path is the mapped one. Devices are not asked: they differ between views of a file."""
+    if file.build_id and found.layout.build_id:
+        return file.build_id == found.layout.build_id
+    if not file.inode:
+        return not file.build_id
+    try:
+        return Path(path).stat().st_ino == file.inode
+    except OSError:
+        return False
