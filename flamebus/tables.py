@@ -137,6 +137,7 @@ class StackReader:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._location_cache: dict[int, Location] = {}
+        self._node_ids: dict[int, int] = {_ROOT: EMPTY_STACK_ID}
 
     def locations(self, stack: int) -> tuple[Location, ...]:
         """Locations of the stack in row ``stack``, leaf first."""
@@ -153,11 +154,21 @@ class StackReader:
         return tuple(frame for location in self.locations(stack) for frame in location.frames())
 
     def stack_id(self, stack: int) -> int:
-        """Content hash recomputed from the frames: what the batch's ``stacks.id`` must say."""
-        result = EMPTY_STACK_ID
-        for location in reversed(self.locations(stack)):
-            for identity in _identities(location):
+        """Content hash recomputed from the frames: what the batch's ``stacks.id`` must say.
+
+        Callers are hashed once for all stacks that share them, so that a whole batch costs no more than its nodes.
+        """
+        nodes, ids = self._tables.nodes, self._node_ids
+        node = int(self._tables.stacks.node[stack])
+        unknown = []
+        while node not in ids:
+            unknown.append(node)
+            node = int(nodes.parent[node])
+        result = ids[node]
+        for each in reversed(unknown):
+            for identity in _identities(self._location(int(nodes.location[each]))):
                 result = extend_stack_id(result, identity)
+            ids[each] = result
         return result
 
     def _location(self, row: int) -> Location:
