@@ -26,13 +26,14 @@ struct event_context {
 #error "flamebus samples x86-64 and arm64 only"
 #endif
 
-static __always_inline void count_loss(u32 reason, u64 weight_us)
+static __always_inline void count_loss(enum loss_reason reason, u64 weight_us)
 {
-	struct loss *loss = bpf_map_lookup_elem_(MAP(MAP_LOSSES), &reason);
+	u32 slot = 0;
+	struct losses *losses = bpf_map_lookup_elem_(MAP(MAP_LOSSES), &slot);
 
-	if (loss) {
-		loss->samples++;
-		loss->value_us += weight_us;
+	if (losses) {
+		losses->of[reason].samples++;
+		losses->of[reason].value_us += weight_us;
 	}
 }
 
@@ -97,12 +98,12 @@ static __always_inline int send_once(struct stack_record *stack, const struct se
 }
 
 /* Fills in the record of a stack just walked; returns whether it reached the ceiling. */
-static __always_inline bool seal(struct stack_record *stack, long bytes, u32 tgid)
+static __always_inline bool seal(struct stack_record *stack, long bytes, u32 tgid, const struct settings *settings)
 {
 	stack->count = (u32)(bytes / sizeof(u64)) & MAX_FRAMES;
 	stack->tgid = tgid;
 	stack->hash = hash_addresses(stack);
-	return stack->count == MAX_FRAMES;
+	return stack->count >= settings->most_frames;
 }
 
 static __always_inline u64 take_user(struct event_context *context, const struct settings *settings, u32 tgid,
@@ -121,7 +122,7 @@ static __always_inline u64 take_user(struct event_context *context, const struct
 			count_loss(LOSS_USER_STACK_FAULT, weight_us);
 		return 0;
 	}
-	if (seal(stack, bytes, tgid))
+	if (seal(stack, bytes, tgid, settings))
 		count_loss(LOSS_USER_STACK_TRUNCATED, weight_us);
 	if (send_once(stack, settings)) {
 		count_loss(LOSS_STACK_RING_FULL, weight_us);
@@ -142,7 +143,7 @@ static __always_inline u64 take_kernel(struct event_context *context, const stru
 	bytes = walk_kernel(context, stack);
 	if (bytes <= 0)
 		return 0;
-	if (seal(stack, bytes, 0))
+	if (seal(stack, bytes, 0, settings))
 		count_loss(LOSS_KERNEL_STACK_TRUNCATED, weight_us);
 	if (send_once(stack, settings)) {
 		count_loss(LOSS_STACK_RING_FULL, weight_us);

@@ -3,7 +3,7 @@
 #ifndef FLAMEBUS_RECORDS_H
 #define FLAMEBUS_RECORDS_H
 
-/* The kernel's default ceiling (kernel.perf_event_max_stack); a stack this long may have been cut. */
+/* The kernel's default ceiling (kernel.perf_event_max_stack), and the most that we have room for. */
 #define MAX_FRAMES 127
 
 /* Numbers by which the code names its maps; the loader puts the descriptors of the maps it made in their place. */
@@ -21,7 +21,7 @@ enum loss_reason {
 	LOSS_SAMPLE_RING_FULL = 0,	/* the whole sample */
 	LOSS_STACK_RING_FULL = 1,	/* the addresses of a new stack; sent when it is seen next */
 	LOSS_USER_STACK_FAULT = 2,	/* sampled in user mode, yet no user frame could be read */
-	LOSS_USER_STACK_TRUNCATED = 3,	/* the root side of a user stack deeper than MAX_FRAMES */
+	LOSS_USER_STACK_TRUNCATED = 3,	/* the root side of a user stack at the ceiling of frames */
 	LOSS_KERNEL_STACK_TRUNCATED = 4,	/* the same of a kernel stack */
 	LOSS_REASONS = 5,
 };
@@ -52,10 +52,14 @@ struct stack_record {
 	u64 addresses[MAX_FRAMES + 1];
 };
 
-/* Per CPU and reason. */
 struct loss {
 	u64 samples;
 	u64 value_us;
+};
+
+/* Per CPU, since the start; one value for all reasons, so that user space reads them in one call. */
+struct losses {
+	struct loss of[LOSS_REASONS];
 };
 
 /* Written by user space at any time. */
@@ -63,7 +67,7 @@ struct settings {
 	u32 only_tgid;		/* 0: every process */
 	u32 epoch;		/* a new value makes every stack count as unseen */
 	u32 weight_us;		/* 0: the period in ns that the event was opened with (the kernel does not update it) */
-	u32 reserved;
+	u32 most_frames;	/* kernel.perf_event_max_stack, at most MAX_FRAMES: a stack this long may have been cut */
 	u64 samples_wakeup_bytes;	/* wake the reader once this much waits in the ring */
 	u64 stacks_wakeup_bytes;
 };

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import select
 import struct
 import time
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from producers.kernel import perf
 from producers.kernel.bytecode import load_bytecode
-from producers.kernel.maps import BpfMap, MapSpec, MapType, online_cpus, possible_cpus
+from producers.kernel.clock_events import ClockEvents
+from producers.kernel.maps import BpfMap, MapSpec, MapType, online_cpus
 from producers.kernel.programs import PERF_EVENT, Program, ProgramStats
 from producers.kernel.ring import RingBuffer
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
@@ -45,6 +45,18 @@ RECORD = np.dtype(
     ]
 )
 """``struct sample`` of ``bpf/records.h`` behind the ring's own header."""
+
+STACK_HEADER = struct.Struct("<QII")
+"""What goes before the addresses in ``struct stack_record``: hash, count, tgid."""
+
+SETTINGS = struct.Struct("<IIIIQQ")
+"""``struct settings``: only_tgid, epoch, weight_us, most_frames, samples_wakeup_bytes, stacks_wakeup_bytes."""
+
+LOSS_BYTES = 16
+"""``struct loss``: samples and value_us, u64 each."""
+
+MAX_STACK_SETTING = Path("/proc/sys/kernel/perf_event_max_stack")
+"""Where the kernel says how many frames it walks at most."""
 
 
 class LossReason(IntEnum):
@@ -117,10 +129,18 @@ def sample_ring_bytes(cpus_count: int, hz: float, interval_seconds: float) -> in
     return max(1 << 16, 1 << (wanted - 1).bit_length())
 
 
+def stack_ceiling(setting: Path = MAX_STACK_SETTING) -> int:
+    """Most frames that a stack can have: the kernel's setting, and never more than we have room for."""
+    try:
+        return min(MAX_FRAMES, int(setting.read_text(encoding="ascii")))
+    except (OSError, ValueError):
+        return MAX_FRAMES
+
+
 class CpuProducer:
     """Samples all online CPUs by the cpu-clock software event, idle excluded. One thread at a time.
 
-    The hardware cycle counter, where there is one, is not used: its period is cycles, and shares of *time* are wanted.
+    Why not by hardware cycles: docs/decisions/0005-cpu-clock-only.md.
     """
 
     def __init__(
@@ -131,6 +151,8 @@ class CpuProducer:
         stack_ring_bytes: int = _STACK_RING_BYTES,
         interval_seconds: float = 1.0,
         cache: Path | None = None,
+        online: Callable[[], Iterable[int]] = online_cpus,
+        max_stack_setting: Path = MAX_STACK_SETTING,
     ) -> None:
         """Nothing happens yet.
 
@@ -140,18 +162,21 @@ class CpuProducer:
             stack_ring_bytes: size of the ring of new stacks, a power of two.
             interval_seconds: how often it will be drained.
             cache: folder of compiled bytecode; by default the user's.
+            online: numbers of the CPUs to sample, asked at every drain.
+            max_stack_setting: ``kernel.perf_event_max_stack``.
         """
         self._only_tgid = only_tgid
         self._ring_bytes = sample_ring_bytes_limit
         self._stack_ring_bytes = stack_ring_bytes
         self._interval_seconds = interval_seconds
         self._cache = cache
+        self._online, self._max_stack_setting = online, max_stack_setting
         self._epoch = 1
         self._weight_us = 0
         self._maps: dict[int, BpfMap] = {}
         self._rings: dict[int, RingBuffer] = {}
         self._wakeups = select.epoll()  # nothing is registered before start
-        self._events: list[int] = []
+        self._events: ClockEvents | None = None
         self._program: Program | None = None
         self._losses = np.zeros((len(LossReason), 2), dtype=np.uint64)
 
@@ -165,22 +190,15 @@ class CpuProducer:
         try:
             self._make_maps(hz)
             self._program = Program("cpu_sample", instructions, self._maps, PERF_EVENT)
-            period_ns = round(1e9 / hz)
-            attribute = perf.attributes(
-                (perf.SOFTWARE, perf.CPU_CLOCK), period=period_ns, flags=perf.DISABLED | perf.EXCLUDE_IDLE
-            )
-            for cpu in online_cpus():
-                self._events.append(perf.open_event(attribute, cpu, "the cpu-clock event"))
-                perf.attach(self._events[-1], self._program.fd)
-            for event in self._events:
-                perf.enable(event)
+            self._events = ClockEvents(self._program.fd, round(1e9 / hz), self._online)
         except BaseException:  # supervisor: gives back what was opened, and raises
             self.stop()
             raise
 
     def _make_maps(self, hz: float) -> None:
+        cpus_count = len(list(self._online()))
         rings = {
-            MapNumber.SAMPLES: self._ring_bytes or sample_ring_bytes(possible_cpus(), hz, self._interval_seconds),
+            MapNumber.SAMPLES: self._ring_bytes or sample_ring_bytes(cpus_count, hz, self._interval_seconds),
             MapNumber.STACKS: self._stack_ring_bytes,
         }
         for number, size in rings.items():
@@ -191,9 +209,9 @@ class CpuProducer:
             self._wakeups.register(ring.fd, select.EPOLLIN | select.EPOLLET)
         for number, kind, key, value, entries in (
             (MapNumber.SEEN, MapType.LRU_HASH, 8, 4, _SEEN_ENTRIES),
-            (MapNumber.LOSSES, MapType.PER_CPU_ARRAY, 4, 16, len(LossReason)),
-            (MapNumber.SETTINGS, MapType.ARRAY, 4, 32, 1),
-            (MapNumber.SCRATCH, MapType.PER_CPU_ARRAY, 4, 16 + 8 * (MAX_FRAMES + 1), 2),
+            (MapNumber.LOSSES, MapType.PER_CPU_ARRAY, 4, LOSS_BYTES * len(LossReason), 1),
+            (MapNumber.SETTINGS, MapType.ARRAY, 4, SETTINGS.size, 1),
+            (MapNumber.SCRATCH, MapType.PER_CPU_ARRAY, 4, STACK_HEADER.size + 8 * (MAX_FRAMES + 1), 2),
         ):
             self._maps[number] = BpfMap(MapSpec(f"fb_{number.name.lower()}", kind, key, value, entries))
         self._weight_us = round(1e6 / hz)
@@ -201,8 +219,9 @@ class CpuProducer:
 
     def _write_settings(self) -> None:
         half = [self._maps[number].spec.max_entries // 2 for number in (MapNumber.SAMPLES, MapNumber.STACKS)]
+        most_frames = stack_ceiling(self._max_stack_setting)
         self._maps[MapNumber.SETTINGS].write(
-            0, struct.pack("<IIIIQQ", self._only_tgid, self._epoch, self._weight_us, 0, *half)
+            0, SETTINGS.pack(self._only_tgid, self._epoch, self._weight_us, most_frames, *half)
         )
 
     def set_rate(self, hz: float) -> None:
@@ -213,8 +232,8 @@ class CpuProducer:
         """
         self._weight_us = round(1e6 / hz)
         self._write_settings()
-        for event in self._events:
-            perf.set_period(event, round(1e9 / hz))
+        if self._events:
+            self._events.set_period(round(1e9 / hz))
 
     def forget_stacks(self) -> None:
         """Have the kernel send the addresses of every stack again: call it after throwing away ``new_stacks``."""
@@ -242,7 +261,12 @@ class CpuProducer:
         return set(self._rings[MapNumber.SAMPLES].fixed(RECORD)["tgid"].tolist())
 
     def drain(self) -> CpuDrain:
-        """Everything since the last drain; samples first, then stacks, so that no sample's stack is still to come."""
+        """Everything since the last drain; samples first, then stacks, so that no sample's stack is still to come.
+
+        CPUs that came or went since the last drain are followed here.
+        """
+        if self._events:
+            self._events.follow()
         ring = self._rings[MapNumber.SAMPLES]
         records = ring.fixed(RECORD)
         columns = {name: records[name].copy() for name in RECORD.names or () if name not in {"length", "reserved"}}
@@ -259,15 +283,14 @@ class CpuProducer:
         while ring.consumer_position < goal and time.monotonic() < deadline:
             position = ring.consumer_position
             for behind, payload in ring.each():
-                stack_hash, count, _ = struct.unpack_from("<QII", payload)
-                found[stack_hash] = np.frombuffer(payload, dtype="<u8", count=count, offset=16).copy()
+                stack_hash, count, _ = STACK_HEADER.unpack_from(payload)
+                found[stack_hash] = np.frombuffer(payload, dtype="<u8", count=count, offset=STACK_HEADER.size).copy()
                 position = behind
             ring.release(position)
         return found
 
     def _drain_losses(self) -> dict[LossReason, Loss]:
-        table = self._maps[MapNumber.LOSSES]
-        now = np.array([table.read_per_cpu(reason).sum(axis=0) for reason in LossReason], dtype=np.uint64)
+        now = self._maps[MapNumber.LOSSES].read_per_cpu(0).sum(axis=0).reshape(-1, 2)
         new = now - self._losses
         self._losses = now
         return {r: Loss(int(new[r, 0]), int(new[r, 1]) * 1000) for r in LossReason if new[r, 0]}
@@ -280,10 +303,15 @@ class CpuProducer:
         """Kernel memory of all maps, bytes."""
         return sum(each.locked_bytes() for each in self._maps.values())
 
+    def detach(self) -> None:
+        """Sample no more; what waits in the rings stays, so that a last :meth:`drain` misses nothing."""
+        if self._events:
+            self._events.close()
+            self._events = None
+
     def stop(self) -> None:
-        """Detach everything; may be called twice. A producer is started once."""
-        for event in self._events:
-            os.close(event)
+        """Detach and give everything back; may be called twice. A producer is started once."""
+        self.detach()
         for ring in self._rings.values():
             ring.close()
         for each in self._maps.values():
@@ -292,4 +320,4 @@ class CpuProducer:
             self._program.close()
         if not self._wakeups.closed:
             self._wakeups.close()
-        self._events, self._rings, self._maps, self._program = [], {}, {}, None
+        self._rings, self._maps, self._program = {}, {}, None

@@ -58,6 +58,7 @@ class BpfMap:
             KernelUnavailableError: the kernel refuses.
         """
         self.spec = spec
+        self._cpus_count = possible_cpus() if spec.type is MapType.PER_CPU_ARRAY else 1
         name = spec.name.encode()[:15]
         head = (int(spec.type), spec.key_size, spec.value_size, spec.max_entries)
         attributes = struct.pack("<4I3I16s", *head, 0, 0, 0, name)  # no flags, no inner map, any NUMA node
@@ -83,7 +84,7 @@ class BpfMap:
 
     def read_per_cpu(self, index: int) -> NDArray[np.uint64]:
         """All CPUs' values at ``index`` of a per-CPU array of u64 words; shape ``(possible CPUs, words)``."""
-        buffer = ctypes.create_string_buffer(self.spec.value_size * possible_cpus())
+        buffer = ctypes.create_string_buffer(self.spec.value_size * self._cpus_count)
         self._element(_MAP_LOOKUP, index, buffer)
         return np.frombuffer(buffer.raw, dtype=np.uint64).reshape(-1, self.spec.value_size // 8)
 

@@ -78,12 +78,7 @@ class Program:
 
     def stats(self) -> ProgramStats:
         """Runs and run time, counted only while :func:`enable_stats` is in force."""
-        info = ctypes.create_string_buffer(232)
-        attributes = struct.pack("<IIQ", self.fd, len(info), ctypes.addressof(info))
-        bpf(_OBJ_GET_INFO, ctypes.create_string_buffer(attributes, 16))
-        # struct bpf_prog_info: run_time_ns and run_cnt lie behind prog_tags, at bytes 192 and 200.
-        run_time_ns, runs = struct.unpack_from("<QQ", info.raw, 192)
-        return ProgramStats(runs_count=runs, run_time_ns=run_time_ns)
+        return _stats(_info(self.fd))
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -126,29 +121,57 @@ def enable_stats() -> int:
     return bpf(_ENABLE_STATS, ctypes.create_string_buffer(4))
 
 
-def loaded_names() -> list[str]:
-    """Names of all BPF programs in the kernel now, in the order they were loaded."""
-    names: list[str] = []
+@dataclass(frozen=True, slots=True)
+class LoadedProgram:
+    """A program in the kernel, whoever loaded it.
+
+    Attributes:
+        number: the kernel's id, never used twice while the machine runs.
+        name: as given when it was loaded, at most 15 bytes.
+        stats: runs and run time.
+    """
+
+    number: int
+    name: str
+    stats: ProgramStats
+
+
+def loaded_programs() -> list[LoadedProgram]:
+    """All BPF programs in the kernel now, in the order they were loaded."""
+    found: list[LoadedProgram] = []
     attributes = ctypes.create_string_buffer(12)
     while True:
         try:
             bpf(_PROG_GET_NEXT_ID, attributes)
         except FileNotFoundError:
-            return names
-        (found,) = struct.unpack_from("<I", attributes.raw, 4)
-        struct.pack_into("<I", attributes, 0, found)
+            return found
+        (number,) = struct.unpack_from("<I", attributes.raw, 4)
+        struct.pack_into("<I", attributes, 0, number)
         try:
-            descriptor = bpf(_PROG_GET_FD_BY_ID, ctypes.create_string_buffer(struct.pack("<III", found, 0, 0), 12))
+            descriptor = bpf(_PROG_GET_FD_BY_ID, ctypes.create_string_buffer(struct.pack("<III", number, 0, 0), 12))
         except FileNotFoundError:
             continue  # unloaded since
-        names.append(_name_of(descriptor))
+        try:
+            info = _info(descriptor)
+        finally:
+            os.close(descriptor)
+        found.append(LoadedProgram(number, info[64:80].rstrip(b"\0").decode(errors="replace"), _stats(info)))
 
 
-def _name_of(descriptor: int) -> str:
+def loaded_names() -> list[str]:
+    """Names of all BPF programs in the kernel now, in the order they were loaded."""
+    return [program.name for program in loaded_programs()]
+
+
+def _info(descriptor: int) -> bytes:
+    """``struct bpf_prog_info`` of a program."""
     info = ctypes.create_string_buffer(232)
-    try:
-        attributes = struct.pack("<IIQ", descriptor, len(info), ctypes.addressof(info))
-        bpf(_OBJ_GET_INFO, ctypes.create_string_buffer(attributes, 16))
-    finally:
-        os.close(descriptor)
-    return info.raw[64:80].rstrip(b"\0").decode(errors="replace")  # name[16] of struct bpf_prog_info
+    attributes = struct.pack("<IIQ", descriptor, len(info), ctypes.addressof(info))
+    bpf(_OBJ_GET_INFO, ctypes.create_string_buffer(attributes, 16))
+    return info.raw
+
+
+def _stats(info: bytes) -> ProgramStats:
+    # run_time_ns and run_cnt lie behind prog_tags, at bytes 192 and 200; name[16] at byte 64.
+    run_time_ns, runs = struct.unpack_from("<QQ", info, 192)
+    return ProgramStats(runs_count=runs, run_time_ns=run_time_ns)

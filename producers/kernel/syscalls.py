@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import platform
+from functools import cache
 
 from flamebus.errors import KernelUnavailableError
 
@@ -21,6 +22,7 @@ _REMEDIES = {
 }
 
 
+@cache
 def _numbers() -> tuple[int, int]:
     machine = platform.machine()
     if machine not in _NUMBERS:
@@ -28,6 +30,7 @@ def _numbers() -> tuple[int, int]:
     return _NUMBERS[machine]
 
 
+@cache
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
