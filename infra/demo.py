@@ -3,18 +3,16 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 
 from flamebus.errors import FlamebusError, KernelUnavailableError, SetupError
 from infra.demo_workload import SERVICES, build
-from infra.embedded import EmbeddedBus
 from infra.servers.process import accepts_connections, free_port, launch, port_is_free
 
 _DEFAULT_PORT = 4040
-_SERVE_DEADLINE_S = 30
+_START_DEADLINE_S = 30
 _STOP_GRACE_S = 8
 _START_PERIOD_S = 0.05
 _WATCH_PERIOD_S = 1.0
@@ -49,7 +47,6 @@ class Demo:
         self._hz = hz
         self._wait = wait
         self._parts: list[Part] = []
-        self._exits = ExitStack()
         self._has_workload = False
         self.store = folder / "store"
         self.port = _DEFAULT_PORT if port_is_free(_DEFAULT_PORT) else free_port()
@@ -68,21 +65,33 @@ class Demo:
             SetupError: another part ended or did not come up.
         """
         self.store.mkdir(parents=True, exist_ok=True)
-        bus = self._exits.enter_context(EmbeddedBus()).bus
         store = str(self.store)
+        self._python("bus", "infra.embedded")
+        if not self._comes("the embedded bus", lambda: bool(self._bus())):
+            return False
+        bus = self._bus()
         self._flamebus("agent", "--bus", bus, "--hz", str(self._hz), "--spool", str(self._folder / "spool"))
         self._flamebus("stream", "--bus", bus, "--store", store)
         self._flamebus("serve", "--store", store, "--listen", f"127.0.0.1:{self.port}")
         self._start_workload()
-        end = time.monotonic() + _SERVE_DEADLINE_S
-        while not accepts_connections(self.port):
+        return self._comes(f"the page on {self.url}", lambda: accepts_connections(self.port))
+
+    def _comes(self, what: str, is_there: Callable[[], bool]) -> bool:
+        """Wait until something is there; ``False`` when somebody asks to end before that."""
+        end = time.monotonic() + _START_DEADLINE_S
+        while not is_there():
             self.check()
             if self._wait(_START_PERIOD_S):
                 return False
             if time.monotonic() > end:
-                raise SetupError(f"the page does not answer on {self.url} after {_SERVE_DEADLINE_S} s")
+                raise SetupError(f"{what} does not answer after {_START_DEADLINE_S} s")
         self.check()
         return True
+
+    def _bus(self) -> str:
+        """Address that the embedded bus has printed; empty as long as it has not."""
+        line, end, _ = (self._folder / "bus.log").read_text(errors="replace").partition("\n")
+        return line if end and line.startswith("kafka://") else ""
 
     def _start_workload(self) -> None:
         program = build(self._folder)
@@ -91,6 +100,9 @@ class Demo:
             self._launch(service, [str(program), service], {"OTEL_SERVICE_NAME": service})
 
     def _flamebus(self, verb: str, *arguments: str) -> None:
+        self._python(verb, "flamebus", verb, *arguments)
+
+    def _python(self, name: str, module: str, *arguments: str) -> None:
         home = Path(__file__).resolve().parent.parent
         environment = {
             "PYTHONPATH": str(home),
@@ -98,9 +110,9 @@ class Demo:
             # Whatever a library leaves in the folder for temporary files goes with ours.
             "TMPDIR": str(self._folder),
             # What flamebus itself costs is on the page too, under a name of its own.
-            "OTEL_SERVICE_NAME": f"flamebus-{verb}",
+            "OTEL_SERVICE_NAME": f"flamebus-{name}",
         }
-        self._launch(verb, [sys.executable, "-m", "flamebus", verb, *arguments], environment)
+        self._launch(name, [sys.executable, "-m", module, *arguments], environment)
 
     def _launch(self, name: str, command: Sequence[str], environment: dict[str, str]) -> None:
         log = self._folder / f"{name}.log"
@@ -138,7 +150,7 @@ class Demo:
                 return
 
     def stop(self) -> None:
-        """End all parts, the last one started first, and the bus after them."""
+        """End all parts, the last one started first."""
         for part in reversed(self._parts):
             part.process.terminate()
         for part in reversed(self._parts):
@@ -147,4 +159,3 @@ class Demo:
             except TimeoutExpired:
                 part.process.kill()
                 part.process.wait()
-        self._exits.close()
