@@ -7,6 +7,7 @@ from ctypes.util import find_library
 from functools import cache
 from typing import TYPE_CHECKING
 
+from producers.symbols.expansion import is_bounded
 from producers.symbols.rust import demangle_rust
 
 if TYPE_CHECKING:
@@ -19,18 +20,23 @@ MAX_NAME_CHARACTERS = 512
 def demangled(name: bytes) -> str:
     """What people call the function that the linker calls ``name``.
 
-    Template arguments are kept, Rust's hash is dropped. What no demangler understands stays as it is; invalid UTF-8 is
-    replaced. At most ``MAX_NAME_CHARACTERS`` long.
+    Template arguments are kept, Rust's hash is dropped. What no demangler understands, and what is made to blow up when
+    demangled (:func:`is_refused`), stays as it is; invalid UTF-8 is replaced. At most ``MAX_NAME_CHARACTERS`` long.
     """
     text = name.decode("utf-8", "replace")
     # GCC marks clones with a dotted suffix (.cold, .part.0); the C++ demangler knows them, Rust has its own scheme.
     if name.startswith((b"_R", b"_ZN", b"__R", b"__ZN")):
         text = demangle_rust(text) or text
-    if text.startswith("_Z"):
+    if text.startswith("_Z") and is_bounded(name):
         text = _demangle_cpp(name) or text
     # The symbol version of a debug table (memcpy@@GLIBC_2.14) says nothing about where time goes.
     text = text.partition("@")[0] or text if not text.startswith("@") else text
     return bounded(text)
+
+
+def is_refused(name: bytes) -> bool:
+    """Whether ``name`` is left as it is because demangling it could take all memory."""
+    return name.startswith(b"_Z") and not is_bounded(name)
 
 
 def bounded(name: str) -> str:

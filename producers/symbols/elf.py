@@ -7,6 +7,7 @@ chapter 4.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,16 @@ if TYPE_CHECKING:
 
 SHT_SYMTAB, SHT_STRTAB, SHT_NOTE, SHT_NOBITS, SHT_DYNSYM = 2, 3, 7, 8, 11
 PT_LOAD, PT_NOTE = 1, 4
-PF_X = 1
+PF_X, SHF_EXECINSTR = 1, 4
+EM_X86_64 = 62
 _NT_GNU_BUILD_ID = 3
-_MAX_NOTES_BYTES = 64 * 1024
-_MAX_SECTIONS = 65_536
+# Linked images have below 100 sections and 20 segments; these limits are what a hostile file may cost us.
+_MAX_SECTIONS = 4_096
+_MAX_SEGMENTS = 1_024
 _MAX_SECTION_NAMES_BYTES = 1 << 20
+_MAX_SECTION_NAME_BYTES = 128
+_MAX_NOTES = 64
+_MAX_NOTES_BYTES = 64 * 1024
 _MAX_BUILD_ID_BYTES = 64
 
 _SEGMENT_64 = np.dtype(
@@ -85,14 +91,15 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A section whose content lies in the file."""
+    """A section of the file; one of type ``SHT_NOBITS`` has its content elsewhere or nowhere."""
 
     name: str
     type: int
+    is_executable: bool
+    address: int
     offset: int
     size: int
     link: int
-    entsize: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,27 +108,43 @@ class ElfLayout:
 
     Attributes:
         is_64: the ELF class.
+        machine: ``e_machine``.
         segments: the loadable ones, in file order.
-        sections: by their index in the file; those without content are None.
+        sections: by their index in the file.
         build_id: lower-case hexadecimal; empty when there is none.
     """
 
     is_64: bool
+    machine: int
     segments: tuple[Segment, ...]
-    sections: tuple[Section | None, ...]
+    sections: tuple[Section, ...]
     build_id: str
 
     def section(self, name: str) -> Section | None:
-        """First section with that name that has content."""
-        return next((section for section in self.sections if section is not None and section.name == name), None)
+        """First section with that name that has content in this file."""
+        return next((s for s in self.sections if s.name == name and s.type != SHT_NOBITS), None)
 
     def first_of_type(self, kind: int) -> Section | None:
-        """First section of that type that has content."""
-        return next((section for section in self.sections if section is not None and section.type == kind), None)
+        """First section of that type."""
+        return next((section for section in self.sections if section.type == kind), None)
+
+    def code_section(self, address: int) -> Section | None:
+        """The section of code that an address lies in."""
+        return next((s for s in self.sections if s.is_executable and s.address <= address < s.address + s.size), None)
 
     def executable(self) -> tuple[Segment, ...]:
         """Segments that hold code."""
         return tuple(segment for segment in self.segments if segment.is_executable)
+
+    def address_of(self, file_offset: int) -> int:
+        """The image's own address (ELF virtual address) of a byte of the file; the offset itself outside segments.
+
+        A byte that two segments share is looked for in the code first: that is where samples fall.
+        """
+        for segment in sorted(self.segments, key=lambda each: not each.is_executable):
+            if segment.offset <= file_offset < segment.offset + segment.filesz:
+                return file_offset - segment.offset + segment.vaddr
+        return file_offset
 
 
 def read_layout(source: ByteSource) -> ElfLayout:
@@ -138,6 +161,8 @@ def read_layout(source: ByteSource) -> ElfLayout:
     is_64 = header[4] == 2
     program, section, counts = (header[32:40], header[40:48], 54) if is_64 else (header[28:32], header[32:36], 42)
     phentsize, phnum, shentsize, shnum, shstrndx = np.frombuffer(header, "<u2", 5, counts).tolist()
+    if phnum > _MAX_SEGMENTS:
+        raise ImageError(SymbolFailure.TOO_LARGE, f"{phnum} segments")
     segments = _records(
         source, int.from_bytes(program, "little"), phnum, phentsize, _SEGMENT_64 if is_64 else _SEGMENT_32
     )
@@ -147,7 +172,8 @@ def read_layout(source: ByteSource) -> ElfLayout:
         Segment(int(s["offset"]), int(s["vaddr"]), int(s["filesz"]), int(s["memsz"]), bool(s["flags"] & PF_X))
         for s in segments[segments["type"] == PT_LOAD]
     )
-    return ElfLayout(is_64, loadable, _sections(raw, names), _build_id(source, segments, raw))
+    machine = int.from_bytes(header[18:20], "little")
+    return ElfLayout(is_64, machine, loadable, _sections(raw, names), _build_id(source, segments, raw))
 
 
 def _records(source: ByteSource, offset: int, count: int, entsize: int, dtype: np.dtype[np.void]) -> NDArray[np.void]:
@@ -175,32 +201,30 @@ def _section_names(source: ByteSource, raw: NDArray[np.void], index: int) -> byt
     return source.read_up_to(int(raw[index]["offset"]), min(int(raw[index]["size"]), _MAX_SECTION_NAMES_BYTES))
 
 
-def _sections(raw: NDArray[np.void], names: bytes) -> tuple[Section | None, ...]:
+def _sections(raw: NDArray[np.void], names: bytes) -> tuple[Section, ...]:
     return tuple(
-        None
-        if row["type"] in (0, SHT_NOBITS)
-        else Section(
+        Section(
             _name_at(names, int(row["name"])),
             int(row["type"]),
+            bool(row["flags"] & SHF_EXECINSTR),
+            int(row["addr"]),
             int(row["offset"]),
             int(row["size"]),
             int(row["link"]),
-            int(row["entsize"]),
         )
         for row in raw
     )
 
 
 def _name_at(names: bytes, offset: int) -> str:
-    end = names.find(b"\0", offset)
-    return names[offset : end if end >= 0 else None].decode("utf-8", "replace")
+    return names[offset : offset + _MAX_SECTION_NAME_BYTES].partition(b"\0")[0].decode("utf-8", "replace")
 
 
 def _build_id(source: ByteSource, segments: NDArray[np.void], sections: NDArray[np.void]) -> str:
     """Build id from the note segments, or from note sections where a debug file's segments are empty."""
     notes = [(int(s["offset"]), int(s["filesz"])) for s in segments[segments["type"] == PT_NOTE]]
     notes += [(int(s["offset"]), int(s["size"])) for s in sections[sections["type"] == SHT_NOTE]]
-    for offset, size in notes:
+    for offset, size in notes[:_MAX_NOTES]:
         found = _build_id_in(source.read_up_to(offset, min(size, _MAX_NOTES_BYTES)))
         if found:
             return found
@@ -210,7 +234,7 @@ def _build_id(source: ByteSource, segments: NDArray[np.void], sections: NDArray[
 def _build_id_in(notes: bytes) -> str:
     position = 0
     while position + 12 <= len(notes):
-        name_size, size, kind = np.frombuffer(notes, "<u4", 3, position).tolist()
+        name_size, size, kind = struct.unpack_from("<III", notes, position)
         content = position + 12 + (name_size + 3 & ~3)
         is_build_id = kind == _NT_GNU_BUILD_ID and notes[position + 12 : position + 16] == b"GNU\0"
         if is_build_id and 0 < size <= _MAX_BUILD_ID_BYTES and content + size <= len(notes):

@@ -4,20 +4,20 @@ from collections import Counter
 from enum import StrEnum
 
 from flamebus.errors import BadDataError
+from producers import agent_metrics as metrics
 
 
 class SymbolFailure(StrEnum):
     """Why something was not resolved; also the ``reason`` label of the agent's metric.
 
-    Members that count addresses: ``NO_MAPPING``, ``ANONYMOUS``, ``NO_IMAGE``, ``NO_SYMBOL``, ``UNKNOWN_PROCESS``,
-    ``KERNEL_HIDDEN``, ``KERNEL_UNKNOWN``. The others count files, lines or cache entries.
+    The first group counts addresses, the others count files, entries or names.
     """
 
     NO_MAPPING = "no_mapping"  # outside everything the process has mapped executable
     ANONYMOUS = "anonymous"  # generated code that no perf map names
-    NO_IMAGE = "no_image"  # the mapped file could not be read
+    NO_IMAGE = "no_image"  # the mapped file could not be read, for one of the reasons below
     NO_SYMBOL = "no_symbol"  # the file was read but names nothing there
-    UNKNOWN_PROCESS = "unknown_process"  # nothing is known of the process, and it has gone
+    POSTPONED = "postponed"  # this drain's time for reading tables was used up; the next one names it
     KERNEL_HIDDEN = "kernel_hidden"  # kallsyms shows zeros: kptr_restrict or no CAP_SYSLOG
     KERNEL_UNKNOWN = "kernel_unknown"  # kallsyms names nothing near
 
@@ -32,13 +32,31 @@ class SymbolFailure(StrEnum):
     BAD_DEBUG_DATA = "bad_debug_data"  # the compressed symbol table inside the file is broken
     DEBUG_MISMATCH = "debug_mismatch"  # the debug file on disk belongs to another build
 
-    PERF_MAP_TOO_LARGE = "perf_map_too_large"
+    PERF_MAP_REFUSED = "perf_map_refused"  # no regular file, or one that neither the process's user nor root owns
+    PERF_MAP_TOO_LARGE = "perf_map_too_large"  # the part beyond the limit is not read
     PERF_MAP_BAD_LINE = "perf_map_bad_line"
+    NAME_REFUSED = "name_refused"  # a C++ name made to blow up when it is demangled
     IMAGE_EVICTED = "image_evicted"  # the cache was full
-    ADDRESSES_EVICTED = "addresses_evicted"  # the remembered addresses of one process were dropped to stay in bounds
 
 
-FailureCounts = Counter[SymbolFailure]
+class FailureCounts:
+    """Counts by reason, here and in the agent's metric."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[SymbolFailure] = Counter()
+
+    def __getitem__(self, failure: SymbolFailure) -> int:
+        """How often since the start."""
+        return self._counts[failure]
+
+    def note(self, failure: SymbolFailure, count: int = 1) -> None:
+        """Count ``count`` more."""
+        self._counts[failure] += count
+        metrics.SYMBOL_FAILURES.labels(failure.value).inc(count)
+
+    def by_reason(self) -> dict[SymbolFailure, int]:
+        """All that have occurred."""
+        return dict(self._counts)
 
 
 class ImageError(BadDataError):

@@ -1,112 +1,165 @@
-"""Function tables of the ELF files that are mapped on this host, each read once, within a limit of memory."""
+"""The ELF files that are mapped on this host, each read once however many containers hold a copy, within limits."""
+
+from __future__ import annotations
 
 import os
-from collections import Counter, OrderedDict
-from dataclasses import dataclass, field
+import resource
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING
 
-import numpy as np
+from producers import agent_metrics as metrics
+from producers.symbols.elf import read_layout
+from producers.symbols.failures import FailureCounts, ImageError, SymbolFailure
+from producers.symbols.image import Image
+from producers.symbols.source import FileIdentity, FileSource, identity_of, open_regular
 
-from producers.symbols.demangle import demangled
-from producers.symbols.elf import SHT_DYNSYM, ElfLayout, read_layout
-from producers.symbols.failures import ImageError, SymbolFailure
-from producers.symbols.source import FileSource
-from producers.symbols.table import NOT_FOUND, SymbolTable, read_symbol_table
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
-_SHT_SYMTAB = 2
-DEFAULT_LIMIT_BYTES = 24 * 1024 * 1024
-_MAX_IMAGES = 1_024  # open descriptors, each of one image
-
-
-@dataclass(slots=True)
-class Image:
-    """One ELF file: where its segments lie and which functions it has.
-
-    Attributes:
-        names: demangled names by row of the table, filled as they are asked for.
-    """
-
-    source: FileSource
-    layout: ElfLayout
-    table: SymbolTable | None
-    names: dict[int, str] = field(default_factory=dict)
-
-    @property
-    def held_bytes(self) -> int:
-        """Memory of the tables; names are few beside them."""
-        return self.table.held_bytes if self.table is not None else 0
-
-    def address_of(self, file_offset: int) -> int:
-        """The image's own address (ELF virtual address) of a byte of the file; the offset itself outside segments."""
-        for segment in self.layout.segments:
-            if segment.offset <= file_offset < segment.offset + segment.filesz:
-                return file_offset - segment.offset + segment.vaddr
-        return file_offset
-
-    def function(self, address: int) -> tuple[str, int] | None:
-        """Name and start of the function around an address; ``None`` when no symbol covers it."""
-        if self.table is None:
-            return None
-        row = int(self.table.lookup(np.array([address], dtype=np.uint64))[0])
-        if row == NOT_FOUND:
-            return None
-        name = self.names.get(row)
-        if name is None:
-            name = self.names[row] = demangled(self.table.mangled_name(row))
-        return name, self.table.start(row)
+DEFAULT_LIMIT_BYTES = 16 * 1024 * 1024
+"""Tables of 1.5 million functions."""
+DRAIN_BUDGET_NS = 300_000_000
+"""Most time for reading tables in one drain; the last one may exceed it. The kernel's rings hold two seconds."""
+IDLE_NS = 30_000_000_000
+"""How long a file stays open after it was last asked for. Longer would keep file systems of ended containers busy."""
+_MAX_IMAGES = 512
+_MAX_FILES = 8_192  # copies of one image count once each, and so do files that are no ELF
 
 
 class Images:
-    """Images by the identity of their file, least recently used dropped first.
+    """Images by what their files hold, least recently used dropped first.
+
+    A file is known by device, inode, time of change and size; copies of it by build id and size. A forged build id of
+    equal size can therefore borrow another file's names, and no more than that.
 
     Attributes:
-        failures: why files gave no functions, by reason.
-        evicted_count: images dropped to stay within the limit.
+        failures: why files and names could not be read, by reason.
     """
 
-    def __init__(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
-        self._limit_bytes = limit_bytes
-        self._images: OrderedDict[tuple[int, int, int], Image | None] = OrderedDict()
-        self.failures: Counter[SymbolFailure] = Counter()
-        self.evicted_count = 0
+    def __init__(self, limit_bytes: int = DEFAULT_LIMIT_BYTES, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        """Without :meth:`begin_drain` there is no limit of time, and files stay open."""
+        self.failures = FailureCounts()
+        self._limit_bytes, self._clock_ns = limit_bytes, clock_ns
+        self._files: OrderedDict[FileIdentity, Image | None] = OrderedDict()
+        self._contents: dict[tuple[str, int], Image] = {}
+        self._images: OrderedDict[Image, int] = OrderedDict()  # with the memory that each holds, bytes
+        self._held_bytes = 0
+        # Each image has an open file.
+        self._max_images = min(_MAX_IMAGES, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
+        self._time_left_ns: int | None = None
 
-    def open(self, *paths: str) -> Image | None:
-        """The image at the first path that can be opened; ``None`` when it is no ELF file or cannot be read."""
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory of all tables and names."""
+        return self._held_bytes
+
+    def begin_drain(self) -> None:
+        """Close files not asked for lately, and give the drain its time for reading tables."""
+        self._time_left_ns = DRAIN_BUDGET_NS
+        now = self._clock_ns()
+        for image in [each for each in self._images if now - each.used_ns >= IDLE_NS]:
+            if image.needs_other_file:
+                self._drop(image)  # whoever opens it again says where that file is
+            else:
+                image.source.close()
+        metrics.SYMBOL_BYTES.set(self._held_bytes)
+        metrics.SYMBOL_IMAGES.set(len(self._images))
+
+    def open(self, *paths: str, seen_as: str = "", roots: Sequence[str] = ("",)) -> Image | None:
+        """The image at the first path that can be opened; ``None`` when there is none, or it is no ELF file.
+
+        Its functions can be asked for until the next :meth:`begin_drain`; after that, open it again.
+
+        Args:
+            paths: where to open it.
+            seen_as: its path as the process sees it, when that is not the last of ``paths``.
+            roots: prefixes below which separate debug files may lie, such as ``/proc/1/root``; the empty string is the
+                host's own root.
+        """
         for path in paths:
             try:
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                descriptor = open_regular(path)
             except OSError:
                 continue
-            return self._get(descriptor)
+            image = self._at(descriptor)
+            if image is not None and not image.is_loaded:
+                image.path, image.roots = seen_as or paths[-1], tuple(roots)
+            return image
         return None
 
-    def _get(self, descriptor: int) -> Image | None:
-        stat = os.fstat(descriptor)
-        key = (stat.st_dev, stat.st_ino, stat.st_mtime_ns)
-        if key in self._images:
-            os.close(descriptor)
-            self._images.move_to_end(key)
-            return self._images[key]
-        image = self._images[key] = self._read(FileSource(descriptor))
-        self._make_room()
+    def _at(self, descriptor: int) -> Image | None:
+        identity = identity_of(descriptor)
+        if identity not in self._files:
+            self._files[identity] = self._read(FileSource(descriptor))
+            if len(self._files) > _MAX_FILES:
+                self._files.popitem(last=False)
+        else:
+            self._files.move_to_end(identity)
+            known = self._files[identity]
+            if known is not None and isinstance(known.source, FileSource) and not known.source.is_open:
+                known.source.reopen(descriptor)
+            else:
+                os.close(descriptor)
+        image = self._files[identity]
+        if image is not None:
+            image.used_ns = self._clock_ns()
+            self._images.move_to_end(image)
         return image
 
     def _read(self, source: FileSource) -> Image | None:
         try:
             layout = read_layout(source)
-            section = layout.first_of_type(_SHT_SYMTAB) or layout.first_of_type(SHT_DYNSYM)
-            table = read_symbol_table(source, layout, section) if section is not None else None
         except ImageError as error:
-            self.failures[error.failure] += 1
-            source.close()
+            self.failures.note(error.failure)
             return None
-        return Image(source, layout, table)
+        content = (layout.build_id, source.size_bytes)
+        known = self._contents.get(content)
+        if known is not None:
+            if isinstance(known.source, FileSource) and not known.source.is_open:
+                known.source.reopen(source.release())
+            return known
+        image = Image(source, layout, self, self.failures)
+        self._images[image] = 0
+        if layout.build_id:
+            self._contents[content] = image
+        self._make_room(image)
+        return image
 
-    def _make_room(self) -> None:
-        while len(self._images) > 1 and (len(self._images) > _MAX_IMAGES or self._held_bytes() > self._limit_bytes):
-            _, image = self._images.popitem(last=False)
-            self.evicted_count += 1
-            if image is not None:
-                image.source.close()
+    def load(self, image: Image) -> bool:
+        """Have the image read its tables; False when this drain's time for it is used up."""
+        if self._time_left_ns is not None and self._time_left_ns <= 0:
+            return False
+        since = self._clock_ns()
+        image.read_tables()
+        if self._time_left_ns is not None:
+            self._time_left_ns -= self._clock_ns() - since
+        self.note_growth(image)
+        return True
 
-    def _held_bytes(self) -> int:
-        return sum(image.held_bytes for image in self._images.values() if image is not None)
+    def note_growth(self, image: Image) -> None:
+        """The image has come to hold more memory: others go if it is too much."""
+        if image not in self._images:
+            return  # dropped, and still in the hands of whoever opened it
+        self._held_bytes += image.held_bytes - self._images[image]
+        self._images[image] = image.held_bytes
+        self._make_room(image)
+
+    def _make_room(self, newest: Image) -> None:
+        """Drop the least recently used; the newest stays, however large."""
+        while len(self._images) > self._max_images or self._held_bytes > self._limit_bytes:
+            oldest = next((each for each in self._images if each is not newest), None)
+            if oldest is None:
+                return
+            self._drop(oldest)
+            self.failures.note(SymbolFailure.IMAGE_EVICTED)
+
+    def _drop(self, image: Image) -> None:
+        """Forget it; its file closes once nobody holds it any more."""
+        self._held_bytes -= self._images.pop(image)
+        self._contents.pop((image.layout.build_id, image.source.size_bytes), None)
+        for identity in [key for key, value in self._files.items() if value is image]:
+            del self._files[identity]

@@ -1,13 +1,15 @@
 """Where an ELF image's bytes come from: an open file or memory. Nothing is mapped.
 
 Files are read with pread and never with mmap: a library overwritten in place shrinks under a mapping, and the next
-touch would kill the agent with SIGBUS. The descriptor stays open while the image is in use, so a file deleted meanwhile
-keeps its names.
+touch would kill the agent with SIGBUS. The descriptor stays open while the image is in use, so that a file deleted
+meanwhile keeps its names.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from typing import Protocol
 
 from producers.symbols.failures import ImageError, SymbolFailure
@@ -74,43 +76,87 @@ class MemorySource:
         self._content = b""
 
 
+FileIdentity = tuple[int, int, int, int]
+"""Device, inode, time of change of the content (ns) and size: what a file is as long as nobody writes to it."""
+
+
+def open_regular(path: str) -> int:
+    """Open a file for reading; never waits for a FIFO and opens no device.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.ENOENT, "not a regular file", path)
+    return descriptor
+
+
+def identity_of(descriptor: int) -> FileIdentity:
+    """Which file is open."""
+    found = os.fstat(descriptor)
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
 class FileSource:
-    """An image in an open file, which this object owns from now on."""
+    """An image in an open file, which this object owns from now on.
+
+    It can be closed and opened again, so that a file no one uses keeps no file system busy.
+    """
 
     def __init__(self, descriptor: int) -> None:
         """Take over ``descriptor``."""
         self._descriptor = descriptor
-        self._size_bytes = os.fstat(descriptor).st_size
+        self.identity = identity_of(descriptor)
 
     @property
     def size_bytes(self) -> int:
         """Length of the file when it was opened, in bytes."""
-        return self._size_bytes
+        return self.identity[3]
 
     @property
     def held_bytes(self) -> int:
         """Nothing: the bytes stay on disk."""
         return 0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether anything can be read now."""
+        return self._descriptor >= 0
+
+    def reopen(self, descriptor: int) -> None:
+        """Take over ``descriptor`` of the same file, in place of the one held."""
+        self.close()
+        self._descriptor = descriptor
+
+    def release(self) -> int:
+        """Give up the descriptor to the caller, who owns it from now on."""
+        descriptor, self._descriptor = self._descriptor, -1
+        return descriptor
+
     def read(self, offset: int, length: int) -> bytes:
         """Exactly ``length`` bytes from ``offset``; :class:`ImageError` when they are not there (any more)."""
-        _check_range(offset, length, self._size_bytes)
+        _check_range(offset, length, self.size_bytes)
         content = self.read_up_to(offset, length)
         if len(content) != length:
             raise ImageError(SymbolFailure.TRUNCATED, f"the file ends before {offset}+{length}")
         return content
 
     def read_up_to(self, offset: int, length: int) -> bytes:
-        """At most ``length`` bytes from ``offset``; empty when the disk fails."""
-        if offset < 0 or length <= 0 or offset >= self._size_bytes:
+        """At most ``length`` bytes from ``offset``; empty when the disk fails or the file is closed."""
+        if offset < 0 or length <= 0 or offset >= self.size_bytes or self._descriptor < 0:
             return b""
         try:
-            return os.pread(self._descriptor, min(length, self._size_bytes - offset), offset)
+            return os.pread(self._descriptor, min(length, self.size_bytes - offset), offset)
         except OSError:
             return b""
 
+    def __del__(self) -> None:
+        self.close()
+
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; it may be reopened."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

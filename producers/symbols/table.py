@@ -1,13 +1,13 @@
-"""The functions of one ELF symbol table: 12 bytes each in memory; names stay where they are and are read when asked.
+"""The functions of one ELF symbol table: 9 bytes each in memory; sizes and names are read from the file when asked.
 
-A table of 100,000 functions costs 1.2 MB. Symbols are read in pieces, so that a file of hundreds of megabytes is never
-in memory as a whole.
+A table of 100,000 functions costs 0.9 MB. Symbols are read in pieces, so that a file of hundreds of megabytes is never
+in memory as a whole; while a table is read it takes 20 bytes a function.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import struct
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,180 +18,213 @@ from producers.symbols.failures import ImageError, SymbolFailure
 if TYPE_CHECKING:
     from producers.symbols.source import ByteSource
 
-NOT_FOUND = -1
 MAX_SYMBOLS = 4_000_000
 """Entries read from one table: Chromium with all its local symbols has about one million."""
 
-_PIECE_SYMBOLS = 65_536
+_PIECE_SYMBOLS = 32_768
 _FIRST_NAME_BYTES = 256
-_MAX_NAME_BYTES = 16_384
-_MAX_NESTING = 4
-"""How many later-starting functions may lie between an address and the function around it."""
+MAX_NAME_BYTES = 16_384
+_MAX_NESTING = 8
+"""How many later-starting functions and aliases may lie between an address and the function around it."""
+_MAX_LABELS = 512
+"""How many labels may lie between an address and the start of its function (unrolled assembly has dozens)."""
+_MAX_ALIASES = 16
 
 _STT_NOTYPE, _STT_FUNC, _STT_GNU_IFUNC = 0, 2, 10
 _STB_LOCAL, _STB_WEAK = 0, 2
-_ROW_BITS = 27
+_SHN_UNDEFINED, _SHN_RESERVED, _SHN_XINDEX = 0, 0xFF00, 0xFFFF
+_UNTYPED, _UNSIZED = 8, 4  # bits of a rank; below them 0 is global, 1 weak, 2 local
+_RANK_SHIFT, _START_SHIFT = 28, 32
 _SYMBOL_64 = np.dtype(
     [("name", "<u4"), ("info", "u1"), ("other", "u1"), ("shndx", "<u2"), ("value", "<u8"), ("size", "<u8")]
 )
 _SYMBOL_32 = np.dtype(
     [("name", "<u4"), ("value", "<u4"), ("size", "<u4"), ("info", "u1"), ("other", "u1"), ("shndx", "<u2")]
 )
-_U32_MAX = 0xFFFF_FFFF
+_U32_MAX, _U64_MAX = (1 << 32) - 1, (1 << 64) - 1
 
-U8 = NDArray[np.uint8]
-U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]
-I64 = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class _Symbols:
-    """Columns of candidates, shape ``(n,)``: ``start`` relative to the image's base; ``rank`` 0 is the best name."""
+class FunctionTable(Protocol):
+    """Functions by address; addresses are in the image's own numbering."""
 
-    start: U32
-    size: U32
-    name: U32
-    rank: U8
+    @property
+    def held_bytes(self) -> int:
+        """Memory that the table keeps."""
+
+    def __len__(self) -> int:
+        """How many functions, aliases included."""
+
+    def start_of(self, address: int) -> int | None:
+        """Where the function around ``address`` starts; None when no function covers it."""
+
+    def name_at(self, start: int) -> bytes:
+        """The linker's name of the function that starts there; empty when it cannot be read (any more)."""
+
+
+class _Record(NamedTuple):
+    """``name``: offset in the string table; ``size`` in bytes."""
+
+    name: int
+    size: int
 
 
 class SymbolTable:
-    """Functions sorted by address, one per start address."""
+    """Functions sorted by address, of several names at one address those of the best rank."""
 
-    def __init__(self, base: int, symbols: _Symbols, names: ByteSource, names_offset: int) -> None:
-        """Keep sorted ``symbols`` whose names lie in ``names`` from ``names_offset``."""
-        self._base = base
-        self._starts, self._sizes, self._names_at = symbols.start, symbols.size, symbols.name
-        self._names, self._names_offset = names, names_offset
+    def __init__(self, source: ByteSource, layout: ElfLayout, section: Section, image: ElfLayout) -> None:
+        """Read a ``.symtab`` or ``.dynsym`` section.
+
+        Args:
+            source: the file that holds the table, kept for sizes and names.
+            layout: of that file.
+            section: the table.
+            image: the layout of the mapped file: the same, unless ``source`` is a separate debug file, whose own
+                sections of code are empty.
+
+        Raises:
+            ImageError: the section or its string table does not lie in the file, or is too large.
+        """
+        self._source, self._section, self._image = source, section, image
+        self._dtype = _SYMBOL_64 if layout.is_64 else _SYMBOL_32
+        self._strings = _string_table(layout, section)
+        # A .dynsym names only what is exported: what lies between two of its symbols belongs to neither.
+        self._is_complete = section.name == ".symtab"
+        self._base = min((segment.vaddr for segment in image.executable()), default=0)
+        self._starts, self._ranks, self._rows = _columns(self._keys(source, section))
 
     def __len__(self) -> int:
         return len(self._starts)
 
     @property
     def held_bytes(self) -> int:
-        """Memory that this table keeps, the source of its names not included."""
-        return self._starts.nbytes + self._sizes.nbytes + self._names_at.nbytes
+        """Memory of the columns."""
+        return self._starts.nbytes + self._ranks.nbytes + self._rows.nbytes
 
-    def lookup(self, addresses: U64) -> I64:
-        """Rows of the functions around ``addresses``.
+    def start_of(self, address: int) -> int | None:
+        """Where the function around ``address`` starts.
 
-        Args:
-            addresses: in the image's own numbering, shape ``(n,)``, any order.
-
-        Returns:
-            One row per address, ``NOT_FOUND`` where no function covers it; one without a size reaches to the next.
+        One without a size (assembly) reaches to the next symbol of a complete table, within its section.
         """
-        result = np.full(len(addresses), NOT_FOUND, np.int64)
-        if not len(self._starts) or not len(addresses):
-            return result
-        inside = (addresses >= np.uint64(self._base)) & (addresses - np.uint64(self._base) <= _U32_MAX)
-        relative = np.where(inside, addresses - np.uint64(self._base), 0).astype(np.uint32)
-        rows = np.searchsorted(self._starts, relative, side="right").astype(np.int64) - 1
-        rows[~inside] = NOT_FOUND
-        for step in range(_MAX_NESTING):
-            open_rows = np.flatnonzero((result == NOT_FOUND) & (rows >= 0))
-            if not len(open_rows):
-                break
-            row = rows[open_rows]
-            size = self._sizes[row]
-            distance = relative[open_rows] - self._starts[row]
-            covered = (distance < size) | ((size == 0) & (step == 0))
-            result[open_rows[covered]] = row[covered]
-            rows[open_rows] -= 1
-        return result
+        relative = address - self._base
+        if not 0 <= relative <= _U32_MAX or not len(self._starts):
+            return None
+        row = int(np.searchsorted(self._starts, np.uint32(relative), side="right")) - 1
+        if row < 0:
+            return None
+        first = max(0, row + 1 - _MAX_LABELS)
+        sized = np.flatnonzero(self._ranks[first : row + 1] & _UNSIZED == 0)[-_MAX_NESTING:]
+        for candidate in (first + sized[::-1]).tolist():
+            start = int(self._starts[candidate])
+            if relative - start < self._record(candidate).size:
+                return self._base + start
+        start = self._base + int(self._starts[row])
+        if self._is_complete and self._ranks[row] & _UNSIZED and self._is_in_one_section(start, address):
+            return start
+        return None
 
-    def start(self, row: int) -> int:
-        """Address of the function in ``row``, in the image's own numbering."""
-        return self._base + int(self._starts[row])
+    def _is_in_one_section(self, start: int, address: int) -> bool:
+        section = self._image.code_section(start)
+        return section is not None and address < section.address + section.size
 
-    def mangled_name(self, row: int) -> bytes:
-        """The symbol's name as it is in the file, at most 16 KiB; empty when it cannot be read (any more)."""
-        offset = self._names_offset + int(self._names_at[row])
+    def name_at(self, start: int) -> bytes:
+        """The shortest of the names, of equals the first in the alphabet: the same whichever table they come from."""
+        relative = np.uint32(start - self._base)
+        first, end = (int(np.searchsorted(self._starts, relative, side=side)) for side in ("left", "right"))
+        names = [self._name(self._record(row).name) for row in range(first, min(end, first + _MAX_ALIASES))]
+        # Names that begin with $ mark ARM code and data, and are no functions.
+        return min((n for n in names if n and not n.startswith(b"$")), key=lambda n: (len(n), n), default=b"")
+
+    def _record(self, row: int) -> _Record:
+        size = self._dtype.itemsize
+        raw = self._source.read_up_to(self._section.offset + int(self._rows[row]) * size, size)
+        if len(raw) != size:
+            return _Record(0, 0)
+        if size == _SYMBOL_64.itemsize:
+            return _Record(*struct.unpack("<I12xQ", raw))
+        return _Record(*struct.unpack("<I4xI4x", raw))
+
+    def _name(self, offset: int) -> bytes:
         content = b""
-        for length in (_FIRST_NAME_BYTES, _MAX_NAME_BYTES):
-            content = self._names.read_up_to(offset, length)
-            end = content.find(b"\0")
-            if end >= 0:
-                return content[:end]
+        for length in (_FIRST_NAME_BYTES, MAX_NAME_BYTES):
+            left = max(0, self._strings.size - offset)
+            content, end, _ = self._source.read_up_to(self._strings.offset + offset, min(length, left)).partition(b"\0")
+            if end:
+                break
         return content
 
+    def _keys(self, source: ByteSource, section: Section) -> U64:
+        """Sorted keys: start relative to the base, rank, row of the section; the best name of an address first."""
+        count = section.size // self._dtype.itemsize
+        if count > MAX_SYMBOLS:
+            raise ImageError(SymbolFailure.TOO_LARGE, f"{count} symbols")
+        if section.offset + section.size > source.size_bytes:
+            raise ImageError(SymbolFailure.TRUNCATED, "the symbol table ends outside the file")
+        keys, found = np.empty(count, np.uint64), 0
+        for first in range(0, count, _PIECE_SYMBOLS):
+            length = min(_PIECE_SYMBOLS, count - first) * self._dtype.itemsize
+            piece = np.frombuffer(source.read(section.offset + first * self._dtype.itemsize, length), self._dtype)
+            new = self._keys_of(piece, first)
+            keys[found : found + len(new)] = new
+            found += len(new)
+        keys = keys[:found]
+        keys.sort()
+        return keys
 
-def read_symbol_table(source: ByteSource, layout: ElfLayout, section: Section) -> SymbolTable:
-    """Read the functions of a ``.symtab`` or ``.dynsym`` section.
+    def _keys_of(self, symbols: NDArray[np.void], first: int) -> U64:
+        """Keys of named functions and labels inside code; data, files, sections and undefined ones drop out."""
+        kind, binding, index = symbols["info"] & 0xF, symbols["info"] >> 4, symbols["shndx"]
+        is_function = (kind == _STT_FUNC) | (kind == _STT_GNU_IFUNC)
+        is_sized = symbols["size"] != 0
+        value = symbols["value"].astype(np.uint64)
+        keep = np.zeros(len(symbols), bool)
+        for segment in self._image.executable():
+            keep |= (value >= segment.vaddr) & (value < min(segment.vaddr + segment.memsz, _U64_MAX))
+        keep &= (is_function | (kind == _STT_NOTYPE)) & (symbols["name"] != 0) & (index != _SHN_UNDEFINED)
+        keep &= (index < _SHN_RESERVED) | (index == _SHN_XINDEX)
+        if not self._is_complete:
+            keep &= is_sized
+        relative = value - np.uint64(self._base)
+        keep &= relative <= _U32_MAX
+        rank = _UNTYPED * ~is_function + _UNSIZED * ~is_sized + 2 * (binding == _STB_LOCAL) + (binding == _STB_WEAK)
+        key = relative << np.uint64(_START_SHIFT) | rank.astype(np.uint64) << np.uint64(_RANK_SHIFT)
+        key |= np.arange(first, first + len(symbols), dtype=np.uint64)
+        kept: U64 = key[keep]
+        return kept
 
-    Raises:
-        ImageError: the section or its string table does not lie in the file, or is too large.
-    """
-    dtype = _SYMBOL_64 if layout.is_64 else _SYMBOL_32
-    count = section.size // dtype.itemsize
-    if count > MAX_SYMBOLS:
-        raise ImageError(SymbolFailure.TOO_LARGE, f"{count} symbols")
-    if section.offset + section.size > source.size_bytes:
-        raise ImageError(SymbolFailure.TRUNCATED, "the symbol table ends outside the file")
+
+def _string_table(layout: ElfLayout, section: Section) -> Section:
     strings = layout.sections[section.link] if section.link < len(layout.sections) else None
     if strings is None or strings.type != SHT_STRTAB:
         raise ImageError(SymbolFailure.TRUNCATED, "the symbol table has no string table")
-    code = [(segment.vaddr, segment.vaddr + segment.memsz) for segment in layout.executable()]
-    base = min((start for start, _ in code), default=0)
-    pieces = [
-        _candidates(_piece(source, section, dtype, first, count), code, base)
-        for first in range(0, count, _PIECE_SYMBOLS)
-    ]
-    return SymbolTable(base, _sorted(_joined(pieces)), source, strings.offset)
+    return strings
 
 
-def _piece(source: ByteSource, section: Section, dtype: np.dtype[np.void], first: int, count: int) -> NDArray[np.void]:
-    length = min(_PIECE_SYMBOLS, count - first) * dtype.itemsize
-    return np.frombuffer(source.read(section.offset + first * dtype.itemsize, length), dtype)
+def _columns(keys: U64) -> tuple[NDArray[np.uint32], NDArray[np.uint8], NDArray[np.uint32]]:
+    """Starts, ranks and rows of sorted keys; of one start only those of its best rank. In pieces, to save memory."""
+    starts, rows = np.empty(len(keys), np.uint32), np.empty(len(keys), np.uint32)
+    ranks = np.empty(len(keys), np.uint8)
+    first, found = 0, 0
+    while first < len(keys):
+        last = min(first + _PIECE_SYMBOLS, len(keys)) - 1
+        next_start = (int(keys[last]) >> _START_SHIFT) + 1  # all keys of one start come in one piece
+        end = int(np.searchsorted(keys, np.uint64(min(next_start << _START_SHIFT, _U64_MAX))))
+        kept = _best_ranked(keys[first:end])
+        here = slice(found, found + len(kept))
+        starts[here] = kept >> np.uint64(_START_SHIFT)
+        ranks[here] = kept >> np.uint64(_RANK_SHIFT) & np.uint64(0xF)
+        rows[here] = kept & np.uint64((1 << _RANK_SHIFT) - 1)
+        first, found = end, found + len(kept)
+    return starts[:found], ranks[:found], rows[:found]
 
 
-def _candidates(symbols: NDArray[np.void], code: list[tuple[int, int]], base: int) -> _Symbols:
-    """Named symbols inside code; data, files, sections and undefined ones drop out."""
-    kind, binding = symbols["info"] & 0xF, symbols["info"] >> 4
-    is_function = (kind == _STT_FUNC) | (kind == _STT_GNU_IFUNC)
-    value = symbols["value"].astype(np.uint64)
-    in_code = np.zeros(len(symbols), bool)
-    for start, end in code:
-        in_code |= (value >= start) & (value < end)
-    keep = in_code & (is_function | (kind == _STT_NOTYPE)) & (symbols["shndx"] != 0) & (symbols["name"] != 0)
-    keep &= value - np.uint64(base) <= _U32_MAX
-    sized = symbols["size"] != 0
-    rank = 8 * ~is_function + 4 * ~sized + 2 * (binding == _STB_LOCAL) + (binding == _STB_WEAK)
-    return _Symbols(
-        (value[keep] - np.uint64(base)).astype(np.uint32),
-        np.minimum(symbols["size"][keep], _U32_MAX).astype(np.uint32),
-        symbols["name"][keep].astype(np.uint32),
-        rank[keep].astype(np.uint8),
-    )
-
-
-def _joined(pieces: list[_Symbols]) -> _Symbols:
-    if not pieces:
-        empty = np.empty(0, np.uint32)
-        return _Symbols(empty, empty, empty, np.empty(0, np.uint8))
-    return _Symbols(
-        np.concatenate([piece.start for piece in pieces]),
-        np.concatenate([piece.size for piece in pieces]),
-        np.concatenate([piece.name for piece in pieces]),
-        np.concatenate([piece.rank for piece in pieces]),
-    )
-
-
-def _sorted(symbols: _Symbols) -> _Symbols:
-    """By address; of several names at one address the best-ranked, then the first in the file.
-
-    Labels without type that lie inside a sized function are dropped: they would cut it into pieces. Sorting one packed
-    key in place needs half the memory of an indirect sort over two.
-    """
-    key = symbols.start.astype(np.uint64) << np.uint64(32)
-    key |= symbols.rank.astype(np.uint64) << np.uint64(_ROW_BITS)
-    key |= np.arange(len(key), dtype=np.uint64)
-    key.sort()
-    order = (key & np.uint64((1 << _ROW_BITS) - 1)).astype(np.int64)
-    del key
-    start = symbols.start[order]
-    order = order[np.concatenate(([True], start[1:] != start[:-1]))] if len(start) else order
-    start, size, is_label = symbols.start[order], symbols.size[order], symbols.rank[order] >= 8
-    reach = np.maximum.accumulate(np.where(is_label, 0, start.astype(np.uint64) + size)) if len(start) else start
-    keep = ~(is_label & (reach > start))
-    return _Symbols(start[keep], size[keep], symbols.name[order][keep], symbols.rank[order][:0])
+def _best_ranked(keys: U64) -> U64:
+    """Sorted keys whose rank is that of the first key of their start."""
+    changes = keys[1:] ^ keys[:-1]
+    is_first = np.concatenate(([True], changes >= np.uint64(1 << _START_SHIFT)))
+    is_worse = np.concatenate(([False], changes >= np.uint64(1 << _RANK_SHIFT))) & ~is_first
+    place = np.arange(len(keys))
+    # A key stays unless the rank has changed since the first key of its start.
+    last_change = np.maximum.accumulate(np.where(is_worse, place, 0))
+    return keys[last_change <= np.maximum.accumulate(np.where(is_first, place, 0))]

@@ -1,0 +1,139 @@
+"""Names of generated code, process by process, from the perf maps that some of them write."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from producers.symbols.failures import FailureCounts, SymbolFailure
+from producers.symbols.jit_names import JitName, jit_name
+from producers.symbols.perf_map import MAX_STEP_BYTES, MAX_TAIL_BYTES, PerfMap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_PROCESSES = 256
+MAX_LINES = 400_000
+"""Of all processes, 8 MB; the maps of those asked for least recently go first."""
+_FIRST_PAUSE_NS, _LAST_PAUSE_NS = 1_000_000_000, 30_000_000_000
+_MAX_MAPS_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class _Process:
+    """A process that runs generated code; looked at again ever more rarely, since each change costs resolving anew."""
+
+    look_ns: int
+    pause_ns: int
+    is_java: bool
+    map: PerfMap | None = None
+    quick_looks_count: int = MAX_TAIL_BYTES // MAX_STEP_BYTES
+    """Left, of those that take in a long file that was there already: one a drain."""
+
+
+class GeneratedCode:
+    """Perf maps of the processes that were asked for."""
+
+    def __init__(self, failures: FailureCounts, proc: str, clock_ns: Callable[[], int]) -> None:
+        """Nothing is read yet.
+
+        Args:
+            failures: counts lines and files that cannot be used.
+            proc: where procfs is.
+            clock_ns: a clock that never goes back.
+        """
+        self._failures, self._proc, self._clock_ns = failures, proc, clock_ns
+        self._processes: OrderedDict[int, _Process] = OrderedDict()
+
+    def name(self, tgid: int, address: int) -> JitName | None:
+        """What is known of the code at an address of a process; ``None`` when its perf map names nothing there."""
+        process = self._processes.get(tgid)
+        if process is None:
+            process = self._processes[tgid] = _Process(
+                self._clock_ns() + _FIRST_PAUSE_NS, _FIRST_PAUSE_NS, self._is_java(tgid)
+            )
+            self._look(tgid, process)
+            self._make_room(process)
+        self._processes.move_to_end(tgid)
+        text = process.map.name(address) if process.map is not None else ""
+        return jit_name(text, is_java=process.is_java) if text else None
+
+    def changed(self) -> set[int]:
+        """Look again where it is due; the processes whose perf map has grown or begun anew."""
+        now = self._clock_ns()
+        due = [(tgid, process) for tgid, process in self._processes.items() if now >= process.look_ns]
+        found = set()
+        for tgid, process in due:
+            if self._look(tgid, process):
+                found.add(tgid)
+            if process.map is not None and process.map.has_more and process.quick_looks_count:
+                process.quick_looks_count -= 1
+                continue
+            process.pause_ns = min(2 * process.pause_ns, _LAST_PAUSE_NS)
+            process.look_ns = now + process.pause_ns
+        return found
+
+    def forget(self, tgid: int) -> None:
+        """The process has ended or runs another program."""
+        self._processes.pop(tgid, None)
+
+    def _look(self, tgid: int, process: _Process) -> bool:
+        descriptor = self._open(tgid)
+        if descriptor is None:
+            return False  # none, or the process has gone: what was read of it stays
+        kept = process.map
+        if kept is not None and not kept.was_cut and _device_and_inode(descriptor) == kept.device_and_inode:
+            os.close(descriptor)
+            return kept.read_more()
+        process.map = PerfMap(descriptor, self._failures)
+        return process.map.read_more()
+
+    def _open(self, tgid: int) -> int | None:
+        """The perf map of a process: in its own root, and named after its id in its own namespace."""
+        status = self._status(tgid)
+        if "NSpid" not in status or "Uid" not in status:
+            return None
+        path = f"{self._proc}/{tgid}/root/tmp/perf-{status['NSpid'].split()[-1]}.map"
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY)
+        except OSError:
+            return None
+        found = os.fstat(descriptor)
+        # /tmp belongs to all: whoever may not change the process may not name its code.
+        if stat.S_ISREG(found.st_mode) and str(found.st_uid) in {"0", *status["Uid"].split()}:
+            return descriptor
+        os.close(descriptor)
+        self._failures.note(SymbolFailure.PERF_MAP_REFUSED)
+        return None
+
+    def _status(self, tgid: int) -> dict[str, str]:
+        try:
+            with open(f"{self._proc}/{tgid}/status", errors="replace") as lines:  # noqa: PTH123 - once per process
+                return {key: value for key, _, value in (line.partition(":") for line in lines)}
+        except OSError:
+            return {}
+
+    def _is_java(self, tgid: int) -> bool:
+        try:
+            with open(f"{self._proc}/{tgid}/maps", "rb") as maps:  # noqa: PTH123 - once per process
+                return b"/libjvm.so" in maps.read(_MAX_MAPS_BYTES)
+        except OSError:
+            return False
+
+    def _make_room(self, newest: _Process) -> None:
+        def lines() -> int:
+            return sum(len(each.map) for each in self._processes.values() if each.map is not None)
+
+        while len(self._processes) > MAX_PROCESSES or lines() > MAX_LINES:
+            tgid, oldest = next(iter(self._processes.items()))
+            if oldest is newest:
+                return
+            del self._processes[tgid]
+
+
+def _device_and_inode(descriptor: int) -> tuple[int, int]:
+    found = os.fstat(descriptor)
+    return found.st_dev, found.st_ino
