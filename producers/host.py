@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flamebus.frames import Line, Location, Mapping
+from producers.resolve import Named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -56,25 +57,25 @@ class LiveHost:
             image.name_thread(tid, name)
         return name
 
-    def user_locations(self, image: Image, addresses: Sequence[int]) -> Sequence[Location]:
+    def user_locations(self, image: Image, addresses: Sequence[int]) -> Sequence[Named]:
         """Function of each address, else file and address in its numbering, else the address alone."""
         if image.space is None:
-            return [Location(Mapping(), address) for address in addresses]
+            return [Named(Location(Mapping(), address)) for address in addresses]
         opened: dict[int, ElfImage | None] = {}
         found = []
         for address in addresses:
             mapped = image.space.find(address)
             if mapped is None or not mapped.file.is_file:
-                found.append(Location(Mapping(), address))
+                found.append(Named(Location(Mapping(), address)))
                 continue
             if mapped.start not in opened:
                 opened[mapped.start] = self._files.open(image, mapped)
-            found.append(_location(mapped, opened[mapped.start], address))
+            found.append(Named(_location(mapped, opened[mapped.start], address)))
         return found
 
-    def kernel_locations(self, addresses: Sequence[int]) -> Sequence[Location]:
+    def kernel_locations(self, addresses: Sequence[int]) -> Sequence[Named]:
         """Functions of the kernel and its modules."""
-        return [self._kernel.location(address) for address in addresses]
+        return [Named(self._kernel.location(address)) for address in addresses]
 
 
 def _location(mapped: Mapped, elf: ElfImage | None, address: int) -> Location:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from producers.address_space import Mapped, MappedFile
     from producers.image import Image
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _MAX_ROOTS = 4
 _MAX_PINNED = 256
+_MAX_REACHABLE = 2_048
 
 
 class MappedFiles:
@@ -32,6 +33,7 @@ class MappedFiles:
         """Args: images: reads and caches ELF files; root: where procfs is."""
         self._images, self._proc = images, root
         self._pinned: OrderedDict[MappedFile, int] = OrderedDict()
+        self._reachable: OrderedDict[MappedFile, None] = OrderedDict()
 
     def open(self, image: Image, mapped: Mapped) -> ElfImage | None:
         """The ELF file of a mapping; ``None`` when it cannot be reached any more or is none."""
@@ -66,23 +68,37 @@ class MappedFiles:
         if image.space is None:
             return
         for mapped in image.space.mapped:
-            if mapped.file in self._pinned or not mapped.file.is_file:
-                continue
-            for path, _ in self._candidates(image, mapped):
-                try:
-                    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-                except OSError:
-                    continue
-                self._pinned[mapped.file] = descriptor
-                break
+            file = mapped.file
+            if file.is_file and file not in self._pinned and file not in self._reachable:
+                self._pin(file, (path for path, _ in self._candidates(image, mapped)))
         while len(self._pinned) > _MAX_PINNED:
             os.close(self._pinned.popitem(last=False)[1])
+
+    def _pin(self, file: MappedFile, paths: Iterable[str]) -> None:
+        for path in paths:
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            except OSError:
+                continue
+            self._pinned[file] = descriptor
+            if _leads_to(file.path, descriptor):
+                self._reachable[file] = None  # a file of the host: no need to hold it another time
+                if len(self._reachable) > _MAX_REACHABLE:
+                    self._reachable.popitem(last=False)
+            return
 
     def unpin(self) -> None:
         """Close what was pinned: its samples have been resolved."""
         for descriptor in self._pinned.values():
             os.close(descriptor)
         self._pinned.clear()
+
+
+def _leads_to(path: str, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(Path(path).stat(), os.fstat(descriptor))
+    except OSError:
+        return False
 
 
 def _is_same(path: str, found: ElfImage, file: MappedFile) -> bool:

@@ -1,11 +1,13 @@
 """From what the kernel sent to rows of a dictionary: joins samples, stacks, processes and names.
 
-A stack of a process is resolved when it is first met and remembered as one number under (process image, user hash,
-kernel hash), so that in steady state a sample costs one lookup.
+A stack is resolved when it is first met in an address space and remembered there as one number under (user hash, kernel
+hash), so that in steady state a sample costs one lookup.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +21,20 @@ from producers.image import Image
 
 MAX_STACKS = 20_000
 """Address lists kept, about 7 MB; the kernel remembers 16,384 of them as sent."""
-MAX_KNOWN = 60_000
-"""Resolved (image, stacks) combinations kept, about 12 MB."""
+MAX_KNOWN = 80_000
+"""Addresses and pairs of stacks whose meaning is kept, at 100 to 250 bytes each."""
+
+
+class Named(NamedTuple):
+    """What an address means.
+
+    Attributes:
+        location: as well as is known now.
+        is_final: whether it stays so; else it is asked for again at the next drain.
+    """
+
+    location: Location
+    is_final: bool = True
 
 
 class Host(Protocol):
@@ -34,13 +48,41 @@ class Host(Protocol):
         """Name of a thread, empty when unknown."""
         ...
 
-    def user_locations(self, image: Image, addresses: Sequence[int]) -> Sequence[Location]:
+    def user_locations(self, image: Image, addresses: Sequence[int]) -> Sequence[Named]:
         """Locations of user addresses, in the same order."""
         ...
 
-    def kernel_locations(self, addresses: Sequence[int]) -> Sequence[Location]:
+    def kernel_locations(self, addresses: Sequence[int]) -> Sequence[Named]:
         """Locations of kernel addresses, in the same order."""
         ...
+
+
+@dataclass(slots=True)
+class _Space:
+    """What is known of one address space, in rows of the current dictionary.
+
+    Attributes:
+        rows: location of each address.
+        nodes: leaf of each (user hash, kernel hash).
+        passing: addresses whose location may be another at the next drain; passing_nodes: stacks with such.
+    """
+
+    rows: dict[int, int] = field(default_factory=dict)
+    nodes: dict[tuple[int, int], int] = field(default_factory=dict)
+    passing: set[int] = field(default_factory=set)
+    passing_nodes: list[tuple[int, int]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.nodes)
+
+    def let_pass(self) -> None:
+        """Forget what was true for one drain only."""
+        for address in self.passing:
+            del self.rows[address]
+        for hashes in self.passing_nodes:
+            self.nodes.pop(hashes, None)
+        self.passing.clear()
+        self.passing_nodes.clear()
 
 
 class SampleResolver:
@@ -51,8 +93,8 @@ class SampleResolver:
         self._period_us = round(period_ns / 1000)
         self._period_ns = period_ns
         self._stacks: dict[int, NDArray[np.uint64]] = {}
-        self._known: dict[tuple[int, int, int], int] = {}
-        self._locations: dict[int, dict[int, int]] = {}
+        self._spaces: OrderedDict[int, _Space] = OrderedDict()
+        self._kernel = _Space()
         self.dictionary = Dictionary()
 
     def resolve(self, drain: CpuDrain, boot_to_unix_ns: int) -> ResolvedSamples:
@@ -65,6 +107,7 @@ class SampleResolver:
         self._make_room()
         self._stacks.update(drain.new_stacks)
         images: dict[int, tuple[Image, int]] = {}
+        sampled: dict[int, _Space] = {}
         count = len(drain.tgid)
         node, resource, thread = (np.empty(count, dtype=np.uint32) for _ in range(3))
         columns = (drain.time_boot_nano, drain.tgid, drain.tid, drain.user_hash, drain.kernel_hash)
@@ -74,13 +117,26 @@ class SampleResolver:
                 image = self._host.image(tgid, when)
                 found = images[tgid] = (image, self.dictionary.resource(image.resource))
             image, resource[row] = found
-            key = (image.key, user, kernel)
-            known = self._known.get(key)
-            node[row] = self._meet(image, key) if known is None else known
+            space = sampled.get(image.key)
+            if space is None:
+                space = sampled[image.key] = self._space(image.key)
+            known = space.nodes.get((user, kernel))
+            node[row] = self._meet(image, space, (user, kernel)) if known is None else known
             thread[row] = self.dictionary.thread(tid, self._host.thread_name(image, tid))
+        for space in sampled.values():
+            space.let_pass()
         metrics.NODES.set(len(self.dictionary.tree))
         time = drain.time_boot_nano.astype(np.int64) + boot_to_unix_ns
         return ResolvedSamples(self.dictionary, time, node, resource, thread, self._weights(drain.weight_us))
+
+    def _space(self, key: int) -> _Space:
+        """What is known of an address space, which now is the one used last."""
+        space = self._spaces.get(key)
+        if space is None:
+            space = self._spaces[key] = _Space()
+        else:
+            self._spaces.move_to_end(key)
+        return space
 
     def _weights(self, weight_us: NDArray[np.uint32]) -> NDArray[np.float32]:
         # The kernel rounds its period to µs: what rounds to ours is ours.
@@ -88,42 +144,46 @@ class SampleResolver:
         return np.where(weight_us == self._period_us, 1.0, exact).astype(np.float32)
 
     def _make_room(self) -> None:
-        if self.dictionary.is_full or len(self._known) > MAX_KNOWN:
+        if self.dictionary.is_full:
             self.dictionary = Dictionary()
-            self._known.clear()
-            self._locations.clear()
+            self._spaces.clear()
+            self._kernel = _Space()
             metrics.GENERATIONS.inc()
+        # Most spaces are of processes that have ended: nothing but time tells which.
+        known = sum(map(len, self._spaces.values()))
+        while known > MAX_KNOWN:
+            known -= len(self._spaces.popitem(last=False)[1])
         if len(self._stacks) > MAX_STACKS:
             self._stacks.clear()
             self._forget()
 
-    def _meet(self, image: Image, key: tuple[int, int, int]) -> int:
+    def _meet(self, image: Image, space: _Space, hashes: tuple[int, int]) -> int:
         """Node of a stack met for the first time. One whose addresses are missing is looked for again next time."""
-        _, user_hash, kernel_hash = key
-        user = self._stacks.get(user_hash) if user_hash else _NO_ADDRESSES
-        kernel = self._stacks.get(kernel_hash) if kernel_hash else _NO_ADDRESSES
+        user, kernel = (self._stacks.get(each) if each else _NO_ADDRESSES for each in hashes)
         tree, node = self.dictionary.tree, 0
         if user is not None:
-            own = self._locations.setdefault(image.key, {})
-            rows = self._rows(own, user.tolist(), lambda addresses: self._host.user_locations(image, addresses))
+            addresses = user.tolist()
+            rows = self._rows(space, addresses, lambda new: self._host.user_locations(image, new))
             node = tree.stack(reversed(rows), node)
+            if not space.passing.isdisjoint(addresses):
+                space.passing_nodes.append(hashes)
         if kernel is not None:
-            own = self._locations.setdefault(_KERNEL, {})
-            node = tree.stack(reversed(self._rows(own, kernel.tolist(), self._host.kernel_locations)), node)
+            node = tree.stack(reversed(self._rows(self._kernel, kernel.tolist(), self._host.kernel_locations)), node)
         if user is not None and kernel is not None:
-            self._known[key] = node
+            space.nodes[hashes] = node
         return node
 
     def _rows(
-        self, own: dict[int, int], addresses: list[int], locate: Callable[[Sequence[int]], Sequence[Location]]
+        self, space: _Space, addresses: list[int], locate: Callable[[Sequence[int]], Sequence[Named]]
     ) -> list[int]:
         """Rows of locations of addresses, asking only for those not met before."""
-        new = [address for address in dict.fromkeys(addresses) if address not in own]
-        if new:
-            location = self.dictionary.tree.location
-            own.update(zip(new, map(location, locate(new)), strict=True))
-        return [own[address] for address in addresses]
+        rows = space.rows
+        new = [address for address in dict.fromkeys(addresses) if address not in rows]
+        for address, named in zip(new, locate(new) if new else (), strict=True):
+            rows[address] = self.dictionary.tree.location(named.location)
+            if not named.is_final:
+                space.passing.add(address)
+        return [rows[address] for address in addresses]
 
 
-_KERNEL = -1
 _NO_ADDRESSES = np.empty(0, dtype=np.uint64)
