@@ -230,7 +230,5 @@ def _read_loss(reader: RecordReader) -> Loss:
 
 
 def _read_type(reader: RecordReader, key: str) -> SampleType:
-    pair = reader.texts()
-    if len(pair) != 2:
-        raise BadDataError("wrong_type", f"{key} has {len(pair)} strings, not 2")
-    return SampleType(pair[0], pair[1])
+    reader.enter_array(2)
+    return SampleType(read_text(key, reader.value()), read_text(key, reader.value()))

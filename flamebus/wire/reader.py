@@ -2,7 +2,7 @@
 
 Nothing is allocated for a declared length before it has been compared with the bytes that remain, and what a record
 becomes in memory is paid out of an allowance that grows with its size: a megabyte of empty strings is refused, though
-each of its lengths is true. Decoding N bytes takes at most 10 N + 256 KiB: 1 N for msgpack's own buffer, up to 4 N for
+each of its lengths is true. Decoding N bytes takes at most 10 N + 64 KiB: 1 N for msgpack's own buffer, up to 4 N for
 the characters of strings (a single emoji makes Python spend four bytes on each), 5 N for objects, see ``OBJECT_BYTES``.
 """
 
@@ -33,16 +33,16 @@ _MALFORMED = (msgpack.exceptions.FormatError, msgpack.exceptions.StackError, msg
 class RecordReader:
     """One record, read from front to back."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, max_bytes: int = MAX_RECORD_BYTES) -> None:
         """Start at the first byte of ``data``.
 
         Raises:
-            BadDataError: ``oversized`` (more than ``MAX_RECORD_BYTES``) or ``empty`` (no bytes).
+            BadDataError: ``oversized`` (more than ``max_bytes``) or ``empty`` (no bytes).
         """
         if not data:
             raise BadDataError("empty", "the record has no value")
-        if len(data) > MAX_RECORD_BYTES:
-            raise BadDataError("oversized", f"the record has {len(data)} bytes; the limit is {MAX_RECORD_BYTES}")
+        if len(data) > max_bytes:
+            raise BadDataError("oversized", f"the record has {len(data)} bytes; the limit is {max_bytes}")
         self._size = len(data)
         self._allowance_bytes = _OBJECT_SHARE * len(data) + _FREE_BYTES
         # Containers are read by their headers only, so that none is ever made from its declared length.
@@ -84,6 +84,16 @@ class RecordReader:
     def skip(self) -> None:
         """Pass over the next value: an unknown key of a known version is not an error."""
         self._guarded(self._unpacker.skip)
+
+    def enter_array(self, length: int) -> None:
+        """Enter the array that starts here; its elements are what comes next.
+
+        Raises:
+            BadDataError: ``wrong_type``: it has another length.
+        """
+        found = self._header(self._unpacker.read_array_header, "array")
+        if found != length:
+            raise BadDataError("wrong_type", f"an array has {found} elements, not {length}")
 
     def array(self, read: Callable[[], T], element_bytes: int = OBJECT_BYTES) -> list[T]:
         """The array that starts here, each element by ``read``.

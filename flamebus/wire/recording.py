@@ -9,19 +9,21 @@ that is killed leaves at most one broken entry, at the end.
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import msgpack
 
 from flamebus.errors import BadDataError
 from flamebus.wire.headers import Headers
-from flamebus.wire.reader import MAX_RECORD_BYTES
+from flamebus.wire.reader import MAX_RECORD_BYTES, OBJECT_BYTES, RecordReader
+from flamebus.wire.scalars import check_complete, check_schema, read_count, read_text
 
 SCHEMA = "flamebus.recording"
 SCHEMA_VERSION = 1
 
 _LENGTH = struct.Struct("<I")
 _MAX_ENTRY_BYTES = 2 * MAX_RECORD_BYTES  # value, key and headers together
+_HEADER_BYTES = 3 * OBJECT_BYTES  # a pair, its name and its value
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,26 +89,36 @@ class RecordingReader:
             BadDataError: the file is not a recording, or of a version that we do not know.
         """
         self._stream = stream
-        header = self._entry()
-        if not isinstance(header, dict) or header.get("schema") != SCHEMA:
-            raise BadDataError("unknown_schema", "the file is not a recording of flamebus")
-        if header.get("schema_version") != SCHEMA_VERSION:
-            raise BadDataError("unknown_version", f"the recording has version {header.get('schema_version')!r}, not 1")
-        prefix, created = header.get("topic_prefix"), header.get("created_unix_nano")
-        if not isinstance(prefix, str) or not isinstance(created, int):
-            raise BadDataError("missing_field", "the recording's header is not complete")
-        self.header = RecordingHeader(prefix, created)
+        entry = self._entry()
+        if entry is None:
+            raise BadDataError("unknown_schema", "the file is empty, not a recording of flamebus")
+        fields: dict[str, object] = {}
+        for key in entry.fields():
+            fields[key] = entry.value()
+            if key == "schema":
+                check_schema({"schema": fields[key], "schema_version": SCHEMA_VERSION}, SCHEMA, SCHEMA_VERSION)
+        entry.end()
+        check_schema(fields, SCHEMA, SCHEMA_VERSION)
+        check_complete(fields, "topic_prefix", "created_unix_nano")
+        self.header = RecordingHeader(
+            read_text("topic_prefix", fields["topic_prefix"]),
+            read_count("created_unix_nano", fields["created_unix_nano"]),
+        )
 
     def records(self) -> Iterator[BusRecord]:
         """All records that are complete, in the order they were recorded.
 
         Raises:
-            BadDataError: ``truncated`` after the last complete record, when a broken one follows; ``malformed``.
+            BadDataError: ``truncated`` after the last complete record, when a broken one follows; and whatever a
+                record that is not one may raise.
         """
         while (entry := self._entry()) is not None:
-            yield _to_record(entry)
+            record = _read_record(entry)
+            entry.end()
+            yield record
 
-    def _entry(self) -> object:
+    def _entry(self) -> RecordReader | None:
+        """The next entry; ``None`` at the end of the file."""
         prefix = self._stream.read(_LENGTH.size)
         if not prefix:
             return None
@@ -116,20 +128,32 @@ class RecordingReader:
         data = self._stream.read(length)
         if len(prefix) < _LENGTH.size or len(data) < length:
             raise BadDataError("truncated", "the file ends inside a record: the recorder was interrupted")
-        try:
-            entry: object = msgpack.unpackb(data, raw=False)
-        except (ValueError, msgpack.exceptions.UnpackException, RecursionError) as error:
-            raise BadDataError("malformed", f"an entry of the recording is not MessagePack: {error}") from error
-        return entry
+        return RecordReader(data, _MAX_ENTRY_BYTES)
 
 
-def _to_record(entry: object) -> BusRecord:
-    types = (str, int, int, int, bytes | None, bytes | None, list)
-    fields: list[Any] = entry if isinstance(entry, list) else []
-    if len(fields) != len(types) or not all(isinstance(f, t) for f, t in zip(fields, types, strict=True)):
-        raise BadDataError("malformed", "an entry of the recording is not a record")
-    headers = [(pair[0], pair[1]) for pair in fields[6] if isinstance(pair, list) and len(pair) == 2]
-    if len(headers) != len(fields[6]) or not all(isinstance(n, str) and isinstance(v, bytes) for n, v in headers):
-        raise BadDataError("wrong_type", "headers of a recorded record are not pairs of a name and bytes")
-    topic, partition, offset, timestamp, key, value = fields[:6]
-    return BusRecord(topic, partition, offset, timestamp, key, value, headers)
+def _read_record(reader: RecordReader) -> BusRecord:
+    reader.enter_array(7)
+    return BusRecord(
+        topic=read_text("topic", reader.value()),
+        partition=read_count("partition", reader.value()),
+        offset=read_count("offset", reader.value()),
+        timestamp_unix_nano=read_count("timestamp_unix_nano", reader.value()),
+        key=_read_bytes("key", reader.value()),
+        value=_read_bytes("value", reader.value()),
+        headers=reader.array(lambda: _read_header(reader), _HEADER_BYTES),
+    )
+
+
+def _read_header(reader: RecordReader) -> tuple[str, bytes]:
+    reader.enter_array(2)
+    name = read_text("a header's name", reader.value())
+    value = _read_bytes(f"header {name[:80]!r}", reader.value())
+    if value is None:
+        raise BadDataError("wrong_type", f"header {name[:80]!r} is nil, not bytes")
+    return name, value
+
+
+def _read_bytes(what: str, value: object) -> bytes | None:
+    if value is not None and not isinstance(value, bytes):
+        raise BadDataError("wrong_type", f"{what} is {type(value).__name__}, not bytes")
+    return value

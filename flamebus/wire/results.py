@@ -4,10 +4,9 @@ from typing import Any
 
 import msgpack
 
-from flamebus.errors import BadDataError
 from flamebus.hotspot import FunctionHotspot, HotspotReport, Share, StackHotspot
 from flamebus.wire.reader import RecordReader
-from flamebus.wire.scalars import Scalar, check_complete, check_schema, read_scalar
+from flamebus.wire.scalars import Scalar, check_complete, check_schema, read_scalar, read_text
 
 SCHEMA = "flamebus.hotspot_report"
 SCHEMA_VERSION = 1
@@ -107,10 +106,8 @@ def _read_field(reader: RecordReader, key: str, record: dict[str, Any]) -> None:
     elif key in {"schema", "schema_version"}:
         record[key] = reader.value()
     elif key == "sample_type":
-        pair = reader.texts()
-        if len(pair) != 2:
-            raise BadDataError("wrong_type", f"{key} has {len(pair)} strings, not 2")
-        record[key] = (pair[0], pair[1])
+        reader.enter_array(2)
+        record[key] = (read_text(key, reader.value()), read_text(key, reader.value()))
     elif key == "functions":
         record[key] = tuple(reader.array(lambda: _read_function(reader), _ENTRY_BYTES))
     elif key == "stacks":
