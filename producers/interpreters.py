@@ -18,7 +18,7 @@ _IS_PROGRAM_TEXT = {
     "python": frozenset({"-c"}), "node": frozenset({"-e", "--eval", "-p", "--print"}), "ruby": frozenset({"-e"}),
     "perl": frozenset({"-e", "-E"}), "php": frozenset({"-r"}), "bash": frozenset({"-c"}),
 }  # fmt: skip
-_NAMES = re.compile(r"(python|pypy|node|nodejs|ruby|perl|php|java|bash|sh|dash|zsh|ksh)[\d.]*(?:-config)?")
+_NAMES = re.compile(r"(python|pypy|node|nodejs|ruby|perl|php|java|bash|sh|dash|zsh|ksh)[\d.]*")
 _SAME = {"pypy": "python", "nodejs": "node", "sh": "bash", "dash": "bash", "zsh": "bash", "ksh": "bash"}
 _GOOD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.+-]{0,63}")
 _SUFFIX = re.compile(r"\.(pyc?|pyw|m?js|cjs|ts|rb|pl|php|jar|sh|bash)$")

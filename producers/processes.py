@@ -142,10 +142,10 @@ class Processes:
         file = MappedFile(event.path, event.inode, event.build_id.hex() if event.build_id else "")
         if image.is_exec and not image.executable and file.is_file:
             image.executable = event.path  # the program itself is mapped before its interpreter and libraries
-        space = image.space
-        if len(space) >= MAX_MAPPINGS and not self._reread(image, event.time_boot_nano):
+        if len(image.space) >= MAX_MAPPINGS and not self._reread(image, event.time_boot_nano):
             metrics.MAPPINGS_DROPPED.inc()
             return
+        space = image.space
         if space.users_count > 1:
             space.users_count -= 1
             space = image.space = space.copy(self._acquaintance.new_key())
