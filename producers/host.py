@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flamebus.frames import Line, Location, Mapping
 from producers.resolve import Named
+from producers.symbols.generated_code import ProcessKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from producers.address_space import Mapped
     from producers.image import Image
@@ -16,15 +16,18 @@ if TYPE_CHECKING:
     from producers.mapped_files import MappedFiles
     from producers.processes import Processes
     from producers.procfs import ProcFs
-    from producers.symbols.images import Image as ElfImage
+    from producers.symbols.image import Image as ElfImage
     from producers.symbols.kernel import KernelSymbols
+    from producers.symbols.user import UserSymbols
 
 
 class LiveHost:
     """The host as the side-band, ``/proc`` and the files on disk show it."""
 
-    def __init__(self, proc: ProcFs, processes: Processes, files: MappedFiles, kernel: KernelSymbols) -> None:
-        self._proc, self._files, self._kernel = proc, files, kernel
+    def __init__(
+        self, proc: ProcFs, processes: Processes, files: MappedFiles, user: UserSymbols, kernel: KernelSymbols
+    ) -> None:
+        self._proc, self._files, self._user, self._kernel = proc, files, user, kernel
         self.processes = processes
 
     def follow(self, events: Sequence[ProcessEvent]) -> None:
@@ -42,6 +45,7 @@ class LiveHost:
     def forget(self, before_boot_nano: int) -> None:
         """All samples taken before have been resolved: what ended before is needed no more."""
         self._files.unpin()
+        self._user.begin_drain()
         self.processes.forget(before_boot_nano)
 
     def image(self, tgid: int, boot_nano: int) -> Image:
@@ -58,35 +62,32 @@ class LiveHost:
         return name
 
     def user_locations(self, image: Image, addresses: Sequence[int]) -> Sequence[Named]:
-        """Function of each address, else file and address in its numbering, else the address alone."""
-        if image.space is None:
-            return [Named(Location(Mapping(), address)) for address in addresses]
-        opened: dict[int, ElfImage | None] = {}
-        found = []
-        for address in addresses:
-            mapped = image.space.find(address)
-            if mapped is None or not mapped.file.is_file:
-                found.append(Named(Location(Mapping(), address)))
-                continue
+        """Function of each address, else file and address in its numbering, else what kind of memory it is."""
+        process, opened = ProcessKey(image.tgid, image.key), dict[int, "ElfImage | None"]()
+
+        def opener(mapped: Mapped) -> ElfImage | None:
             if mapped.start not in opened:
                 opened[mapped.start] = self._files.open(image, mapped)
-            found.append(Named(_location(mapped, opened[mapped.start], address)))
-        return found
+            return opened[mapped.start]
+
+        return [self._located(process, image, address, opener) for address in addresses]
+
+    def _located(
+        self, process: ProcessKey, image: Image, address: int, opener: Callable[[Mapped], ElfImage | None]
+    ) -> Named:
+        mapped = image.space.find(address) if image.space is not None else None
+        if mapped is None:
+            return Named(*self._user.location(process, address))
+        answer = self._user.location(
+            process,
+            address,
+            path=mapped.file.path,
+            offset=address - mapped.start + mapped.offset,
+            build_id=mapped.file.build_id,
+            open_image=lambda: opener(mapped),
+        )
+        return Named(*answer)
 
     def kernel_locations(self, addresses: Sequence[int]) -> Sequence[Named]:
         """Functions of the kernel and its modules."""
         return [Named(self._kernel.location(address)) for address in addresses]
-
-
-def _location(mapped: Mapped, elf: ElfImage | None, address: int) -> Location:
-    file_offset = address - mapped.start + mapped.offset
-    build_id = elf.layout.build_id if elf else mapped.file.build_id
-    # One mapping per file: where it lies in this process is no part of what a location is.
-    file = Mapping(mapped.file.path, build_id)
-    if elf is None:
-        return Location(file, file_offset)
-    own_address = elf.address_of(file_offset)
-    function = elf.function(own_address)
-    if function is None:
-        return Location(file, own_address)
-    return Location(file, function[1], lines=(Line(function[0]),))

@@ -7,12 +7,14 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from producers.symbols.failures import SymbolFailure
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from producers.address_space import Mapped, MappedFile
     from producers.image import Image
-    from producers.symbols.images import Image as ElfImage
+    from producers.symbols.image import Image as ElfImage
     from producers.symbols.images import Images
 
 _MAX_ROOTS = 4
@@ -37,11 +39,22 @@ class MappedFiles:
 
     def open(self, image: Image, mapped: Mapped) -> ElfImage | None:
         """The ELF file of a mapping; ``None`` when it cannot be reached any more or is none."""
+        reason: SymbolFailure | None = SymbolFailure.FILE_MISSING
         for path, is_certain in self._candidates(image, mapped):
-            found = self._images.open(path)
+            found = self._images.open(path, seen_as=mapped.file.path, roots=self._debug_roots(image))
             if found is not None and (is_certain or _is_same(path, found, mapped.file)):
                 return found
+            if found is not None:
+                reason = SymbolFailure.FILE_REPLACED
+            elif reason is SymbolFailure.FILE_MISSING:
+                reason = _why_not_opened(path)
+        if reason is not None:
+            self._images.failures.note(reason)
         return None
+
+    def _debug_roots(self, image: Image) -> tuple[str, ...]:
+        """Where separate debug files are looked for: the container's own come first."""
+        return ("",) if image.is_over else (f"{self._proc}/{image.tgid}/root", "")
 
     def _candidates(self, image: Image, mapped: Mapped) -> Iterator[tuple[str, bool]]:
         pinned = self._pinned.get(mapped.file)
@@ -99,6 +112,17 @@ def _leads_to(path: str, descriptor: int) -> bool:
         return os.path.samestat(Path(path).stat(), os.fstat(descriptor))
     except OSError:
         return False
+
+
+def _why_not_opened(path: str) -> SymbolFailure | None:
+    """``None`` when it can be: that it is no ELF file has been counted where that was seen."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+    except PermissionError:
+        return SymbolFailure.FILE_DENIED
+    except OSError:
+        return SymbolFailure.FILE_MISSING
+    return None
 
 
 def _is_same(path: str, found: ElfImage, file: MappedFile) -> bool:

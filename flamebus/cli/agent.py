@@ -137,8 +137,10 @@ def _processes(settings: "Settings") -> "LiveHost":
     from producers.service_rules import read_rules
     from producers.symbols.images import Images
     from producers.symbols.kernel import KernelSymbols
+    from producers.symbols.user import UserSymbols
 
     proc = ProcFs()
     who = partial(identify, rules=read_rules(settings.service_rules), service=settings.service)
-    files = MappedFiles(Images(settings.symbol_cache_bytes), proc.root)
-    return LiveHost(proc, Processes(proc, who), files, KernelSymbols())
+    images = Images(settings.symbol_cache_bytes)
+    files, user = MappedFiles(images, proc.root), UserSymbols(images, proc.root)
+    return LiveHost(proc, Processes(proc, who), files, user, KernelSymbols())

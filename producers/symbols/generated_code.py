@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import stat
 from collections import OrderedDict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 from producers.symbols.failures import FailureCounts, SymbolFailure
 from producers.symbols.jit_names import JitName, jit_name
@@ -19,17 +19,40 @@ MAX_PROCESSES = 256
 MAX_LINES = 400_000
 """Of all processes, 8 MB; the maps of those asked for least recently go first."""
 _FIRST_PAUSE_NS, _LAST_PAUSE_NS = 1_000_000_000, 30_000_000_000
+_SETTLED_NS = 60_000_000_000
+_IDLE_NS = 120_000_000_000
+_MAX_NAMES = 10_000  # of one process, 100 bytes each
 _MAX_MAPS_BYTES = 1 << 20
+
+
+class ProcessKey(NamedTuple):
+    """A process between two execs.
+
+    Attributes:
+        tgid: the process.
+        space: a number that changes when it execs, and when its id is used again.
+    """
+
+    tgid: int
+    space: int
 
 
 @dataclass(slots=True)
 class _Process:
-    """A process that runs generated code; looked at again ever more rarely, since each change costs resolving anew."""
+    """A process that runs generated code; its perf map is looked at ever more rarely.
 
+    Attributes:
+        since_ns: when it was first asked for; used_ns: when last; look_ns: when to look again.
+        names: by address, until the map changes.
+    """
+
+    since_ns: int
+    used_ns: int
     look_ns: int
     pause_ns: int
     is_java: bool
     map: PerfMap | None = None
+    names: dict[int, JitName | None] = field(default_factory=dict)
     quick_looks_count: int = MAX_TAIL_BYTES // MAX_STEP_BYTES
     """Left, of those that take in a long file that was there already: one a drain."""
 
@@ -46,39 +69,47 @@ class GeneratedCode:
             clock_ns: a clock that never goes back.
         """
         self._failures, self._proc, self._clock_ns = failures, proc, clock_ns
-        self._processes: OrderedDict[int, _Process] = OrderedDict()
+        self._processes: OrderedDict[ProcessKey, _Process] = OrderedDict()
 
-    def name(self, tgid: int, address: int) -> JitName | None:
-        """What is known of the code at an address of a process; ``None`` when its perf map names nothing there."""
-        process = self._processes.get(tgid)
-        if process is None:
-            process = self._processes[tgid] = _Process(
-                self._clock_ns() + _FIRST_PAUSE_NS, _FIRST_PAUSE_NS, self._is_java(tgid)
-            )
-            self._look(tgid, process)
-            self._make_room(process)
-        self._processes.move_to_end(tgid)
-        text = process.map.name(address) if process.map is not None else ""
-        return jit_name(text, is_java=process.is_java) if text else None
+    def name(self, key: ProcessKey, address: int) -> tuple[JitName | None, bool]:
+        """What is known of the code at an address of a process, and whether that stays so.
 
-    def changed(self) -> set[int]:
-        """Look again where it is due; the processes whose perf map has grown or begun anew."""
+        Generated code moves, so nothing stays in a process with a perf map. Without one after ``_SETTLED_NS``, it is
+        taken to write none.
+        """
         now = self._clock_ns()
-        due = [(tgid, process) for tgid, process in self._processes.items() if now >= process.look_ns]
-        found = set()
-        for tgid, process in due:
-            if self._look(tgid, process):
-                found.add(tgid)
+        process = self._processes.get(key)
+        if process is None:
+            pause_ns, is_java = _FIRST_PAUSE_NS, self._is_java(key.tgid)
+            process = self._processes[key] = _Process(now, now, now + pause_ns, pause_ns, is_java)
+            self._look(key.tgid, process)
+            self._make_room(process)
+        self._processes.move_to_end(key)
+        process.used_ns = now
+        if process.map is None:
+            return None, now - process.since_ns >= _SETTLED_NS
+        if address not in process.names:
+            if len(process.names) >= _MAX_NAMES:
+                process.names.clear()
+            text = process.map.name(address)
+            process.names[address] = jit_name(text, is_java=process.is_java) if text else None
+        return process.names[address], False
+
+    def look_again(self) -> None:
+        """Take in what perf maps have grown by, where a look is due; let go of processes not asked for lately."""
+        now = self._clock_ns()
+        for key in [key for key, process in self._processes.items() if now - process.used_ns >= _IDLE_NS]:
+            del self._processes[key]
+        for key, process in self._processes.items():
+            if now < process.look_ns:
+                continue
+            if self._look(key.tgid, process):
+                process.names.clear()
             if process.map is not None and process.map.has_more and process.quick_looks_count:
                 process.quick_looks_count -= 1
                 continue
             process.pause_ns = min(2 * process.pause_ns, _LAST_PAUSE_NS)
             process.look_ns = now + process.pause_ns
-        return found
-
-    def forget(self, tgid: int) -> None:
-        """The process has ended or runs another program."""
-        self._processes.pop(tgid, None)
 
     def _look(self, tgid: int, process: _Process) -> bool:
         descriptor = self._open(tgid)
@@ -89,7 +120,8 @@ class GeneratedCode:
             os.close(descriptor)
             return kept.read_more()
         process.map = PerfMap(descriptor, self._failures)
-        return process.map.read_more()
+        process.map.read_more()
+        return True
 
     def _open(self, tgid: int) -> int | None:
         """The perf map of a process: in its own root, and named after its id in its own namespace."""
@@ -128,10 +160,10 @@ class GeneratedCode:
             return sum(len(each.map) for each in self._processes.values() if each.map is not None)
 
         while len(self._processes) > MAX_PROCESSES or lines() > MAX_LINES:
-            tgid, oldest = next(iter(self._processes.items()))
+            key, oldest = next(iter(self._processes.items()))
             if oldest is newest:
                 return
-            del self._processes[tgid]
+            del self._processes[key]
 
 
 def _device_and_inode(descriptor: int) -> tuple[int, int]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flamebus.frames import Line, Location, Mapping
 from producers.symbols.failures import SymbolFailure
-from producers.symbols.generated_code import GeneratedCode
+from producers.symbols.generated_code import GeneratedCode, ProcessKey
 from producers.symbols.vdso import VDSO, vdso_image
 
 if TYPE_CHECKING:
@@ -24,15 +24,20 @@ _MEMORY = ("//", "/dev/zero", "/SYSV", "/anon_hugepage", "/memfd:")
 _FIRST_64_BIT_ADDRESS = 1 << 32
 
 
+class Answer(NamedTuple):
+    """What an address means.
+
+    Attributes:
+        location: as well as is known now.
+        is_final: whether it stays so; else ask again at the next drain.
+    """
+
+    location: Location
+    is_final: bool = True
+
+
 class UserSymbols:
-    """Names addresses of processes. A caller that remembers answers forgets those that :meth:`begin_drain` tells.
-
-    ::
-
-        for tgid in symbols.begin_drain():
-            ...  # forget all locations remembered of that process
-        symbols.location(tgid, address, path=..., offset=..., build_id=..., open_image=...)
-        symbols.forget(tgid)  # it has ended, and its last sample is resolved; or it runs another program
+    """Names addresses of processes; call :meth:`begin_drain` once per drain.
 
     What has no name is one location however often it is met at other addresses: generated code is ``[anon]``, an
     address outside all mappings ``[unmapped]``. Only code of a file is shown by its address, ``libfoo.so+0x1a2b``.
@@ -50,34 +55,26 @@ class UserSymbols:
         self._generated = GeneratedCode(images.failures, proc, clock_ns)
         self._vdso: Image | None = None
         self._is_vdso_read = False
-        self._postponed: set[int] = set()
 
-    def begin_drain(self) -> frozenset[int]:
-        """Start a drain; the processes whose earlier answers may be out of date, because more is known now."""
+    def begin_drain(self) -> None:
+        """Give the drain its time for reading tables, look at perf maps again, close what was not used lately."""
         self._images.begin_drain()
-        changed = self._postponed | self._generated.changed()
-        self._postponed = set()
-        return frozenset(changed)
-
-    def forget(self, tgid: int) -> None:
-        """The process has ended, or runs another program."""
-        self._generated.forget(tgid)
-        self._postponed.discard(tgid)
+        self._generated.look_again()
 
     def location(
         self,
-        tgid: int,
+        process: ProcessKey,
         address: int,
         *,
         path: str = "",
         offset: int = 0,
         build_id: str = "",
         open_image: Callable[[], Image | None] = lambda: None,
-    ) -> Location:
+    ) -> Answer:
         """The function at an address of a process.
 
         Args:
-            tgid: the process.
+            process: whose address it is.
             address: virtual, as sampled.
             path: what is mapped there, as the kernel names it (``[vdso]``, ``//anon``); empty when nothing is.
             offset: of the address in the mapped file, bytes.
@@ -86,34 +83,30 @@ class UserSymbols:
         """
         if not path:
             self._failures.note(SymbolFailure.NO_MAPPING)
-            return _named(UNMAPPED)
+            return Answer(_named(UNMAPPED))
         if path == VDSO:
-            return self._in_vdso(address, offset)
+            return Answer(self._in_vdso(address, offset))
         if path in _CODE_OF_THE_KERNEL:
-            return _named(path)
+            return Answer(_named(path))
         if path.startswith("/memfd:"):  # a program without a file, or memory that a compiler writes into
             image = open_image()
-            return self._in_file(tgid, path, offset, image, build_id) if image else self._generated_at(tgid, address)
+            return self._in_file(path, offset, image, build_id) if image else self._generated_at(process, address)
         if not path.startswith("/") or path.startswith(_MEMORY):
-            return self._generated_at(tgid, address)
-        return self._in_file(tgid, path, offset, open_image(), build_id)
+            return self._generated_at(process, address)
+        return self._in_file(path, offset, open_image(), build_id)
 
-    def _in_file(self, tgid: int, path: str, offset: int, image: Image | None, build_id: str) -> Location:
+    def _in_file(self, path: str, offset: int, image: Image | None, build_id: str) -> Answer:
         # One mapping per file: where it lies in this process is no part of what a location is.
         mapping = Mapping(_printable(path), image.layout.build_id if image is not None else build_id)
         if image is None:
             self._failures.note(SymbolFailure.NO_IMAGE)
-            return Location(mapping, offset)
+            return Answer(Location(mapping, offset))
         address = image.address_of(offset)
         found = image.function(address)
         if found is not None:
-            return Location(mapping, found[1], lines=(Line(found[0]),))
-        if image.is_loaded:
-            self._failures.note(SymbolFailure.NO_SYMBOL)
-        else:
-            self._failures.note(SymbolFailure.POSTPONED)
-            self._postponed.add(tgid)
-        return Location(mapping, address)
+            return Answer(Location(mapping, found[1], lines=(Line(found[0]),)))
+        self._failures.note(SymbolFailure.NO_SYMBOL if image.is_loaded else SymbolFailure.POSTPONED)
+        return Answer(Location(mapping, address), is_final=image.is_loaded)
 
     def _in_vdso(self, address: int, offset: int) -> Location:
         if not self._is_vdso_read:
@@ -126,13 +119,14 @@ class UserSymbols:
             return _named(VDSO)
         return Location(Mapping(VDSO), found[1], lines=(Line(found[0]),))
 
-    def _generated_at(self, tgid: int, address: int) -> Location:
-        known = self._generated.name(tgid, address)
+    def _generated_at(self, process: ProcessKey, address: int) -> Answer:
+        known, is_final = self._generated.name(process, address)
         if known is None:
             self._failures.note(SymbolFailure.ANONYMOUS)
-            return _named(ANONYMOUS)
+            return Answer(_named(ANONYMOUS), is_final)
         # Without its address: a function that is compiled again lies elsewhere, and is the same.
-        return Location(Mapping(JIT), 0, known.kind, (Line(known.function, known.file, known.line),))
+        lines = (Line(known.function, known.file, known.line),)
+        return Answer(Location(Mapping(JIT), 0, known.kind, lines), is_final)
 
 
 def _named(name: str) -> Location:
