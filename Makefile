@@ -37,7 +37,7 @@ status: .venv/.stamp-all ## Show what `make up` has started
 
 ##### To work on it
 
-.PHONY: format check test servers web bench chaos pictures lock wheel clean
+.PHONY: format check test servers web bench chaos fuzz schemas pictures lock wheel clean
 format: .venv/.stamp-dev ## Format the code and apply safe fixes
 	.venv/bin/ruff format $(PATHS)
 	.venv/bin/ruff check --fix $(PATHS)
@@ -63,6 +63,12 @@ bench: bootstrap-test .venv/.stamp-dev servers ## All benchmarks, each compared 
 
 chaos: bootstrap-test .venv/.stamp-dev servers ## The whole conservation suite, which kills and freezes things; SEED=1
 	FLAMEBUS_CHAOS_SEED=$(SEED) $(PY) -m pytest tests/chaos -v
+
+fuzz: .venv/.stamp-dev ## Feed a million mutated records to every decoder (10 min); SEED=1 COUNT=1000000
+	$(PY) -m tests.support.fuzzing --seed $(SEED) --count $(or $(COUNT),1000000)
+
+schemas: .venv/.stamp-dev ## Write docs/schemas and docs/asyncapi.json anew, from the code
+	$(PY) -m flamebus.wire.schemas docs
 
 pictures: bootstrap-test .venv/.stamp-dev web ## Take the pictures in docs/pictures anew, from a demonstration (3 min)
 	$(PY) -m infra.pictures
