@@ -265,14 +265,14 @@ class CpuProducer:
 
         CPUs that came or went since the last drain are followed here.
         """
-        if self._events:
-            self._events.follow()
         ring = self._rings[MapNumber.SAMPLES]
         records = ring.fixed(RECORD)
         columns = {name: records[name].copy() for name in RECORD.names or () if name not in {"length", "reserved"}}
         position = ring.consumer_position + records.nbytes
         del records
         ring.release(position)
+        if self._events:
+            self._events.follow(set(columns["cpu"].tolist()))
         return CpuDrain(**columns, new_stacks=self._drain_stacks(), losses=self._drain_losses())
 
     def _drain_stacks(self) -> dict[int, NDArray[np.uint64]]:

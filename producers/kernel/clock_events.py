@@ -11,7 +11,7 @@ from producers.kernel import perf
 from producers.kernel.maps import online_cpus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 LOG = logging.getLogger("flamebus.agent")
 
@@ -19,7 +19,8 @@ LOG = logging.getLogger("flamebus.agent")
 class ClockEvents:
     """Open events by CPU. Idle is excluded: a CPU without work costs a timer tick and no run of the program.
 
-    The kernel takes the event of a CPU that goes offline away for good, so one that comes back needs a new one.
+    The kernel takes the event of a CPU that goes offline away for good, so one that comes back needs a new one, also
+    when nobody looked meanwhile: its clock stands still.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class ClockEvents:
         """
         self._program_descriptor, self._period_ns, self._online = program_descriptor, period_ns, online
         self._descriptors: dict[int, int] = {}
+        self._counts: dict[int, int] = {}
         self._refused: set[int] = set()
         try:
             for cpu in online():
@@ -60,15 +62,20 @@ class ClockEvents:
             if cpu in self._online():
                 raise
             return  # it went offline between the look and the call
-        self._descriptors[cpu] = descriptor
+        self._descriptors[cpu], self._counts[cpu] = descriptor, -1
         perf.attach(descriptor, self._program_descriptor)
         perf.enable(descriptor)
 
-    def follow(self) -> None:
-        """Sample CPUs that came online, give up those that went. One that the kernel refuses is told once."""
+    def follow(self, alive: Collection[int] = ()) -> None:
+        """Sample CPUs that came online, give up those that went. One that the kernel refuses is told once.
+
+        Args:
+            alive: CPUs whose program ran since the last call; the others' clocks are looked at, which interrupts them.
+        """
         online = set(self._online())
-        for cpu in self._descriptors.keys() - online:
-            os.close(self._descriptors.pop(cpu))
+        for cpu in list(self._descriptors):
+            if cpu not in online or (cpu not in alive and self._stands_still(cpu)):
+                os.close(self._descriptors.pop(cpu))
         self._refused &= online
         for cpu in online - self._descriptors.keys() - self._refused:
             try:
@@ -76,6 +83,10 @@ class ClockEvents:
             except KernelUnavailableError as error:
                 self._refused.add(cpu)
                 LOG.warning("CPU %d came online and is not sampled: %s", cpu, error)
+
+    def _stands_still(self, cpu: int) -> bool:
+        before, self._counts[cpu] = self._counts[cpu], perf.read_count(self._descriptors[cpu])
+        return self._counts[cpu] == before
 
     def set_period(self, period_ns: int) -> None:
         """Change the period of all events; nothing is reloaded."""

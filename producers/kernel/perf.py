@@ -63,6 +63,12 @@ def set_period(descriptor: int, period: int) -> None:
     fcntl.ioctl(descriptor, _PERIOD, struct.pack("<Q", period))
 
 
+def read_count(descriptor: int) -> int:
+    """What the event has counted: ns for the cpu-clock; stands still once the event's CPU has gone offline."""
+    (count,) = struct.unpack("<Q", os.read(descriptor, 8))
+    return int(count)
+
+
 def attach(descriptor: int, program_descriptor: int) -> None:
     """Run a BPF program at each overflow; it is detached when the event is closed."""
     fcntl.ioctl(descriptor, _SET_BPF, program_descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import subprocess
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("kernel")]
+_PERF_EVENT_IOC_DISABLE = 0x2401
 _BURN = "import time\nend = time.process_time() + 3\nwhile time.process_time() < end: sum(range(1000))"
 
 
@@ -76,6 +78,23 @@ def test_a_cpu_that_comes_online_is_sampled_and_one_that_goes_is_given_up(tmp_pa
         finally:
             producer.stop()
     assert {cpu for drain in found for cpu in drain.cpu.tolist()} == {cpus[1]}
+
+
+def test_an_event_that_died_unnoticed_is_opened_anew(tmp_path: Path) -> None:
+    """A CPU that went and came back between two drains: its event is there and counts no more."""
+    cpu = online_cpus()[-1]
+    with running_stacks(tmp_path, "5") as tgid:
+        os.sched_setaffinity(tgid, {cpu})
+        producer = CpuProducer(only_tgid=tgid)
+        try:
+            producer.start(499)
+            drain_until(producer, lambda drains: any(len(drain.tgid) for drain in drains))
+            assert producer._events is not None
+            fcntl.ioctl(producer._events._descriptors[cpu], _PERF_EVENT_IOC_DISABLE, 0)
+            producer.drain()
+            drain_until(producer, lambda drains: any(len(drain.tgid) for drain in drains))
+        finally:
+            producer.stop()
 
 
 def test_a_cpu_that_does_not_exist_is_told_and_the_others_are_sampled(
