@@ -6,13 +6,14 @@ only grows; its owner starts a new one when it is full (:class:`producers.dictio
 
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flamebus.frames import EMPTY_STACK_ID, Location, Mapping, extend_stack_id
-from flamebus.profile import U32, U64, Functions, Lines, Locations, Mappings, Nodes, Resource, Stacks, Tables, Threads
+from flamebus.profile import U32, Functions, Lines, Locations, Mappings, Nodes, Resource, Stacks, Tables, Threads
 
 ROOT = 0
 
@@ -33,21 +34,29 @@ class Branches:
 
 
 class CallTree:
-    """Interns strings, functions, mappings, locations and call-tree nodes; rows are given in order of first use."""
+    """Interns strings, functions, mappings, locations and call-tree nodes; rows are given in order of first use.
+
+    What a batch needs lies in arrays, so that cutting one costs what the batch is large, not what the tree is.
+    """
 
     def __init__(self) -> None:
         self._strings: dict[str, int] = {"": 0}
+        self._texts = [""]
         self._functions: dict[tuple[int, int], int] = {}
-        self._mappings: dict[Mapping, int] = {Mapping(): 0}
+        self._function_name, self._function_file = array("I"), array("I")
+        self._mappings: dict[Mapping, int] = {}
+        self._mapping_file, self._mapping_build_id = array("I"), array("I")
+        self._mapping_numbers = array("Q")
         self._locations: dict[Location, int] = {}
         self._identities: list[tuple[bytes, ...]] = []
         self._nodes: dict[int, int] = {}
         self._parent, self._location, self._id = array("I", [ROOT]), array("I", [0]), array("Q", [EMPTY_STACK_ID])
         self._location_mapping, self._location_address = array("I"), array("Q")
-        self._location_kind, self._first_line = array("B"), array("I")
+        self._location_kind, self._first_line = array("B"), array("I", [0])
         self._line_function, self._line_number = array("I"), array("I")
         self.string_bytes = 0
         """Characters of all strings; about what they hold in memory beside 100 bytes each."""
+        self._mapping(Mapping())
 
     def __len__(self) -> int:
         """Nodes in the tree: what most of its memory goes with, at about 150 bytes each."""
@@ -61,10 +70,10 @@ class CallTree:
             self._location_mapping.append(self._mapping(location.mapping))
             self._location_address.append(location.address)
             self._location_kind.append(location.kind)
-            self._first_line.append(len(self._line_function))
             for line in location.lines:
                 self._line_function.append(self._function(self.string(line.function), self.string(line.file)))
                 self._line_number.append(line.line)
+            self._first_line.append(len(self._line_function))
             self._identities.append(tuple(frame.identity for frame in reversed(location.frames())))
         return row
 
@@ -81,7 +90,8 @@ class CallTree:
         """Row of a string."""
         row = self._strings.get(text)
         if row is None:
-            row = self._strings[text] = len(self._strings)
+            row = self._strings[text] = len(self._texts)
+            self._texts.append(text)
             self.string_bytes += len(text)
         return row
 
@@ -96,15 +106,26 @@ class CallTree:
         return node
 
     def _function(self, name: int, file: int) -> int:
-        return self._functions.setdefault((name, file), len(self._functions))
+        row = self._functions.get((name, file))
+        if row is None:
+            row = self._functions[name, file] = len(self._functions)
+            self._function_name.append(name)
+            self._function_file.append(file)
+        return row
 
     def _mapping(self, mapping: Mapping) -> int:
-        self.string(mapping.file)
-        self.string(mapping.build_id)
-        return self._mappings.setdefault(mapping, len(self._mappings))
+        row = self._mappings.get(mapping)
+        if row is None:
+            row = self._mappings[mapping] = len(self._mappings)
+            self._mapping_file.append(self.string(mapping.file))
+            self._mapping_build_id.append(self.string(mapping.build_id))
+            self._mapping_numbers.extend((mapping.start, mapping.limit, mapping.offset))
+        return row
 
     def cut(self, leaves: U32, resources: tuple[Resource, ...], threads: list[tuple[int, str]]) -> Branches:
-        """Tables that hold the stacks of ``leaves`` and no more.
+        """Tables that hold the stacks of ``leaves`` and no more, rows in the order that compresses best.
+
+        Nodes come depth first, everything else in order of its first use by them.
 
         Args:
             leaves: nodes in any order, with repetitions, shape ``(n_samples,)``.
@@ -114,28 +135,95 @@ class CallTree:
         wanted, stacks = np.unique(leaves, return_inverse=True)
         parent = np.array(self._parent, dtype=np.uint32)
         nodes = _with_callers(wanted, parent)
-        cut = _Cut(self)
-        location, node_location = np.unique(np.array(self._location, np.uint32)[nodes[1:]], return_inverse=True)
-        locations, lines = cut.locations(location.astype(np.intp))
-        functions, mappings = cut.functions(lines), cut.mappings(locations)
-        names = cut.strings([name for _, name in threads])
-        tables = Tables(
-            functions=functions[0],
-            mappings=mappings[0],
-            locations=Locations(mappings[1], locations.address, locations.frame_kind, locations.first_line),
-            lines=Lines(functions[1], lines.line),
-            nodes=Nodes(
-                np.searchsorted(nodes, parent[nodes]).astype(np.uint32),
-                np.concatenate(([0], node_location)).astype(np.uint32),
+        callers = np.searchsorted(nodes, parent[nodes])
+        place = _depth_first(callers)
+        order = np.argsort(place)
+        leaf = place[np.searchsorted(nodes, wanted)]
+        by_leaf = np.argsort(leaf)
+        locations, node_location = by_first_use(_pick(self._location, nodes[order[1:]]))
+        tables = self._tables(locations, [self.string(name) for _, name in threads])
+        return Branches(
+            replace(
+                tables,
+                nodes=Nodes(
+                    place[callers[order]].astype(np.uint32), np.concatenate(([0], node_location)).astype(np.uint32)
+                ),
+                stacks=Stacks(_pick(self._id, wanted[by_leaf]), leaf[by_leaf].astype(np.uint32)),
+                resources=resources,
+                threads=replace(tables.threads, tid=np.array([tid for tid, _ in threads], dtype=np.uint32)),
             ),
-            stacks=Stacks(
-                np.array(self._id, dtype=np.uint64)[wanted], np.searchsorted(nodes, wanted).astype(np.uint32)
-            ),
-            resources=resources,
-            threads=Threads(np.array([tid for tid, _ in threads], dtype=np.uint32), names),
-            strings=cut.texts(),
+            np.argsort(by_leaf)[stacks].astype(np.uint32),
         )
-        return Branches(tables, stacks.astype(np.uint32))
+
+    def _tables(self, rows: Rows, thread_names: list[int]) -> Tables:
+        """Tables of some locations and of strings that threads are named by; the rest is left empty."""
+        lines, first_line = self._lines_of(rows)
+        functions, line_function = by_first_use(_pick(self._line_function, lines))
+        mappings, mapping = by_first_use(np.concatenate(([0], _pick(self._location_mapping, rows))))
+        columns = (
+            _pick(self._function_name, functions),
+            _pick(self._function_file, functions),
+            _pick(self._mapping_file, mappings),
+            _pick(self._mapping_build_id, mappings),
+            np.array(thread_names, dtype=np.uint32),
+        )
+        strings, string = by_first_use(np.concatenate((np.zeros(1, np.uint32), *columns)))
+        ends = np.cumsum([1, *map(len, columns)])[:-1]
+        _, name, file, mapping_file, build_id, thread_name = np.split(string, ends)
+        start, limit, offset = np.array(self._mapping_numbers, dtype=np.uint64).reshape(-1, 3)[mappings].T.copy()
+        return Tables(
+            strings=tuple([self._texts[row] for row in strings.tolist()]),
+            functions=Functions(name, file),
+            mappings=Mappings(mapping_file, build_id, start, limit, offset),
+            locations=Locations(
+                mapping[1:], _pick(self._location_address, rows), _pick(self._location_kind, rows), first_line
+            ),
+            lines=Lines(line_function, _pick(self._line_number, lines)),
+            nodes=Nodes(_NONE, _NONE),
+            stacks=Stacks(_NONE.astype(np.uint64), _NONE),
+            resources=(),
+            threads=Threads(_NONE, thread_name),
+        )
+
+    def _lines_of(self, locations: Rows) -> tuple[Rows, U32]:
+        """Rows of lines of these locations, one after another, and the place of each location's first."""
+        first = np.array(self._first_line, dtype=np.intp)
+        count = first[locations + 1] - first[locations]
+        place = np.cumsum(count) - count
+        return np.repeat(first[locations] - place, count) + np.arange(int(count.sum())), place.astype(np.uint32)
+
+
+_NONE = np.empty(0, dtype=np.uint32)
+
+
+def _pick(column: "array[int]", rows: NDArray[np.integer]) -> Any:
+    """Some elements of a growing column, in the column's own type."""
+    return np.array(column)[rows]
+
+
+def by_first_use(rows: NDArray[np.integer]) -> tuple[Rows, U32]:
+    """The different rows in order of their first use, and the column over those alone."""
+    kept, first, renumbered = np.unique(rows, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return kept[order].astype(np.intp), np.argsort(order)[renumbered].astype(np.uint32)
+
+
+def _depth_first(callers: Rows) -> Rows:
+    """Place of each node when all below a node come right behind it, a node's callees in order of their rows.
+
+    Chains of calls then count up by one in several columns at once, which compresses to next to nothing.
+    """
+    parent = callers.tolist()
+    size = [1] * len(parent)
+    for node in range(len(parent) - 1, 0, -1):
+        size[parent[node]] += size[node]
+    place, free = [0] * len(parent), [1] * len(parent)
+    for node in range(1, len(parent)):
+        caller = parent[node]
+        place[node] = free[caller]
+        free[node] = free[caller] + 1
+        free[caller] += size[node]
+    return np.array(place, dtype=np.intp)
 
 
 def _with_callers(leaves: U32, parent: U32) -> Rows:
@@ -148,61 +236,3 @@ def _with_callers(leaves: U32, parent: U32) -> Rows:
         needed[frontier] = True
         frontier = parent[frontier]
     return np.flatnonzero(needed)
-
-
-class _Cut:
-    """Gives rows of its own to the strings that one batch needs, in order of first use."""
-
-    def __init__(self, tree: CallTree) -> None:
-        self._tree = tree
-        self._all_texts = list(tree._strings)
-        self._texts: dict[str, int] = {"": 0}
-
-    def texts(self) -> tuple[str, ...]:
-        return tuple(self._texts)
-
-    def strings(self, texts: Iterable[str]) -> U32:
-        """Rows of texts."""
-        rows = self._texts
-        return np.fromiter((rows.setdefault(text, len(rows)) for text in texts), dtype=np.uint32)
-
-    def _strings_of(self, rows: Iterable[int]) -> U32:
-        return self.strings(self._all_texts[row] for row in rows)
-
-    def locations(self, rows: Rows) -> tuple[Locations, Lines]:
-        """Locations whose mapping, and lines whose function, are still rows of the tree."""
-        tree = self._tree
-        first = np.array([*tree._first_line, len(tree._line_function)], dtype=np.int64)
-        count = first[rows + 1] - first[rows]
-        first_line = np.cumsum(count) - count
-        line = np.repeat(first[rows] - first_line, count) + np.arange(int(count.sum()))
-        return (
-            Locations(
-                np.array(tree._location_mapping, dtype=np.uint32)[rows],
-                np.array(tree._location_address, dtype=np.uint64)[rows],
-                np.array(tree._location_kind, dtype=np.uint8)[rows],
-                first_line.astype(np.uint32),
-            ),
-            Lines(
-                np.array(tree._line_function, dtype=np.uint32)[line],
-                np.array(tree._line_number, dtype=np.uint32)[line],
-            ),
-        )
-
-    def functions(self, lines: Lines) -> tuple[Functions, U32]:
-        """The functions that lines name, and the new row of each line's."""
-        used, function = np.unique(lines.function, return_inverse=True)
-        every = list(self._tree._functions)
-        names = self._strings_of(every[row][0] for row in used.tolist())
-        files = self._strings_of(every[row][1] for row in used.tolist())
-        return Functions(names, files), function.astype(np.uint32)
-
-    def mappings(self, locations: Locations) -> tuple[Mappings, U32]:
-        """The mappings that locations lie in, row 0 being "none", and the new row of each location's."""
-        used, mapping = np.unique(np.concatenate(([0], locations.mapping)), return_inverse=True)
-        every = list(self._tree._mappings)
-        kept = [every[row] for row in used.tolist()]
-        files, build_ids = self.strings(m.file for m in kept), self.strings(m.build_id for m in kept)
-        numbers: U64 = np.array([(m.start, m.limit, m.offset) for m in kept], dtype=np.uint64)
-        start, limit, offset = (column.copy() for column in numbers.T)
-        return Mappings(files, build_ids, start, limit, offset), mapping[1:].astype(np.uint32)
