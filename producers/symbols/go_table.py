@@ -78,7 +78,8 @@ class GoTable:
         if len(record) != 8:
             return b""
         (offset,) = struct.unpack_from("<i", record, 4)
-        return self._source.read_up_to(self._names + offset, _MAX_NAME_BYTES).partition(b"\0")[0]
+        name = self._source.read_up_to(self._names + offset, _MAX_NAME_BYTES).partition(b"\0")[0]
+        return name.replace("·".encode(), b".")  # as Go's symbol tables spell it
 
 
 def _start_of_code(source: ByteSource, section: Section, module: Section | None) -> int:

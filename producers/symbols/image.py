@@ -123,7 +123,8 @@ class Image:
             if table is not None:
                 yield table
                 return
-        for partial in (self._embedded_table, self._go_table, self._exported_table):
+        # What is embedded leaves out what is exported, but not other names of it.
+        for partial in (self._exported_table, self._embedded_table, self._go_table):
             table = self._tried(partial)
             if table is not None:
                 yield table

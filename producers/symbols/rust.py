@@ -21,6 +21,7 @@ _BASIC_TYPES = {
     "l": "i32", "m": "u32", "n": "i128", "o": "u128", "p": "_", "s": "i16", "t": "u16", "u": "()", "v": "...",
     "x": "i64", "y": "u64", "z": "!",
 }  # fmt: skip
+_DIGITS = frozenset("0123456789")
 _MAX_INPUT_CHARACTERS = 8192
 _MAX_OUTPUT_CHARACTERS = 2048
 _MAX_DEPTH = 150
@@ -137,7 +138,7 @@ class _V0:
         while not self._eat("_"):
             character = self._next()
             digit = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ".find(character)
-            if digit < 0 or value > 1 << 32:
+            if digit < 0 or value > 1 << 64:  # crates are told apart by 64-bit hashes
                 raise _NotRustError
             value = value * 62 + digit
         return value + 1
@@ -148,7 +149,8 @@ class _V0:
     def _identifier(self) -> str:
         is_punycode = self._eat("u")
         start = self.at
-        while self._peek().isdecimal():
+        # A number has no leading zero, so that "00" is two identifiers without a name.
+        while self._peek() in _DIGITS and not (self.at > start and self.text[start] == "0"):
             self.at += 1
         length = int(self.text[start : self.at][:6])
         self._eat("_")

@@ -115,14 +115,17 @@ class SymbolTable:
             return None
         first = max(0, row + 1 - _MAX_LABELS)
         sized = np.flatnonzero(self._ranks[first : row + 1] & _UNSIZED == 0)[-_MAX_NESTING:]
+        nearest = int(self._starts[row])
+        is_inside_other = False  # a label inside a function, which ends before the address
         for candidate in (first + sized[::-1]).tolist():
-            start = int(self._starts[candidate])
-            if relative - start < self._record(candidate).size:
+            start, size = int(self._starts[candidate]), self._record(candidate).size
+            if relative - start < size:
                 return self._base + start
-        start = self._base + int(self._starts[row])
-        if self._is_complete and self._ranks[row] & _UNSIZED and self._is_in_one_section(start, address):
-            return start
-        return None
+            is_inside_other |= nearest - start < size
+        if not self._is_complete or not self._ranks[row] & _UNSIZED or is_inside_other:
+            return None
+        start = self._base + nearest
+        return start if self._is_in_one_section(start, address) else None
 
     def _is_in_one_section(self, start: int, address: int) -> bool:
         section = self._image.code_section(start)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ANONYMOUS = "[anon]"
 UNMAPPED = "[unmapped]"
 JIT = "[jit]"
+MEMFD = "[memfd]"
 _CODE_OF_THE_KERNEL = ("[vsyscall]", "[uprobes]")
 _MEMORY = ("//", "/dev/zero", "/SYSV", "/anon_hugepage", "/memfd:")
 _FIRST_64_BIT_ADDRESS = 1 << 32
@@ -90,7 +91,8 @@ class UserSymbols:
             return Answer(_named(path))
         if path.startswith("/memfd:"):  # a program without a file, or memory that a compiler writes into
             image = open_image()
-            return self._in_file(path, offset, image, build_id) if image else self._generated_at(process, address)
+            # Its name is often random: no part of what a function is.
+            return self._in_file(MEMFD, offset, image, build_id) if image else self._generated_at(process, address)
         if not path.startswith("/") or path.startswith(_MEMORY):
             return self._generated_at(process, address)
         return self._in_file(path, offset, open_image(), build_id)
