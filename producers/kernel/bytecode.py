@@ -92,12 +92,13 @@ def _read(path: Path, wanted: str) -> Bytecode | None:
     return held if held.source_hash == wanted else None
 
 
-def load_bytecode(name: str, cache: Path | None = None) -> Bytecode:
+def load_bytecode(name: str, cache: Path | None = None, shipped: Path = bpf.BYTECODE_DIRECTORY) -> Bytecode:
     """The bytecode of ``bpf/NAME.bpf.c`` for this machine.
 
     Args:
         name: stem of the program.
         cache: folder for what is compiled here; by default the user's. One that cannot be written is done without.
+        shipped: folder of what was compiled when the wheel or image was built.
 
     Raises:
         KernelUnavailableError: it is neither shipped nor cached, and cannot be compiled.
@@ -105,8 +106,7 @@ def load_bytecode(name: str, cache: Path | None = None) -> Bytecode:
     wanted = source_hash(name)
     compiler = _bcc.bcc_version() or "none"
     cached = (cache or cache_directory()) / f"{name}-{platform.machine()}-{compiler}-{wanted[:16]}.json"
-    shipped = bpf.BYTECODE_DIRECTORY / f"{name}-{platform.machine()}.json"
-    found = _read(shipped, wanted) or _read(cached, wanted)
+    found = _read(shipped / f"{name}-{platform.machine()}.json", wanted) or _read(cached, wanted)
     if found is None:
         found = compile_program(name)
         _store(cached, found)
