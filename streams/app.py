@@ -1,7 +1,7 @@
 """The Faust application: membership, fetching, flow control and life cycle come from Faust, exactness from us."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from faust.types import TP
 
 from flamebus.config import Settings
 from flamebus.wire.topics import samples_topic
-from streams.transport import ExactTransport, check_private_names
+from streams.transport import ExactTransport, check_private_names, check_versions
 from streams.worker import COMMIT_S, TICK_S, Worker
 
 _BUFFER_RECORDS = 64
@@ -18,14 +18,36 @@ _SESSION_TIMEOUT_S = 6
 """The least that brokers allow: a killed worker's partitions move on after it."""
 
 
-def build_app(settings: Settings, worker: Worker) -> faust.App:
+class StreamApp(faust.App):  # type: ignore[misc]  # faust has no types
+    """Faust's application, which lets go of the sinks last."""
+
+    stream_worker: Worker
+    _stopping: Callable[[], None] = staticmethod(lambda: None)
+
+    def when_stopping(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called when the application begins to stop, for whatever reason."""
+        self._stopping = call
+
+    async def on_stop(self) -> None:
+        """The consumer is still there."""
+        self._stopping()
+        await super().on_stop()
+
+    async def on_shutdown(self) -> None:
+        """Everything else has stopped."""
+        await super().on_shutdown()
+        await self.stream_worker.stop()
+
+
+def build_app(settings: Settings, worker: Worker) -> StreamApp:
     """The application of one worker.
 
     Raises:
         SetupError: this Faust is not the one that the overrides fit.
     """
+    check_versions()
     check_private_names()
-    app = faust.App(
+    app = StreamApp(
         settings.group,
         broker=[f"kafka://{server}" for server in settings.bootstrap_servers.split(",")],
         store="memory://",
@@ -42,13 +64,17 @@ def build_app(settings: Settings, worker: Worker) -> faust.App:
         broker_heartbeat_interval=2,
         consumer_auto_offset_reset="earliest",
         consumer_metadata_max_age_ms=5_000,
+        # An agent that is started again after an error would go on behind the record that it failed on.
+        agent_supervisor="mode.supervisors:CrashingSupervisor",
     )
+    app.stream_worker = worker
     app.transport = ExactTransport([*app.conf.broker], app)
     _add_tasks(app, worker, [samples_topic(kind).name(settings.topic_prefix) for kind in settings.kind_names])
+    _follow_rebalances(app, worker)
     return app
 
 
-def _add_tasks(app: faust.App, worker: Worker, topics: Sequence[str]) -> None:
+def _add_tasks(app: StreamApp, worker: Worker, topics: Sequence[str]) -> None:
     samples = app.topic(
         *topics, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", internal=True
     )
@@ -56,7 +82,11 @@ def _add_tasks(app: faust.App, worker: Worker, topics: Sequence[str]) -> None:
     @app.agent(samples, name="intake")  # type: ignore[untyped-decorator]  # faust has no types
     async def intake(stream: Any) -> None:
         async for event in stream.events():
-            await worker.take(event.message, app.consumer)
+            await worker.intake.take(event.message)
+
+    @app.task  # type: ignore[untyped-decorator]  # faust has no types
+    async def add_records() -> None:
+        await worker.intake.run(app)
 
     @app.task  # type: ignore[untyped-decorator]  # faust has no types
     async def write_windows() -> None:
@@ -70,6 +100,17 @@ def _add_tasks(app: faust.App, worker: Worker, topics: Sequence[str]) -> None:
     async def commit() -> None:
         await worker.commit(app.consumer)
 
+
+def _follow_rebalances(app: StreamApp, worker: Worker) -> None:
     @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]  # faust has no types
     async def revoked(_app: Any, revoked: set[TP], **_: Any) -> None:
         worker.forget_all()
+
+    @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]  # faust has no types
+    async def assigned(_app: Any, assigned: set[TP], **_: Any) -> None:
+        worker.forget_all()
+
+    @app.on_before_shutdown.connect  # type: ignore[untyped-decorator]  # faust has no types
+    async def finish(_app: Any, **_: Any) -> None:
+        if not app.crashed:
+            await worker.finish(app.consumer)

@@ -1,4 +1,4 @@
-"""Sums of one (service, kind, window), vectorised: one look-up per distinct (stack, resource) of a batch."""
+"""Sums of one (service, kind, window), vectorised: each batch is added up by itself, all of them once, at the end."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from flamebus.profile import F64, I64, U32, U64, Loss, Resource, SampleType
+from flamebus.profile import F64, I64, U32, Loss, Resource, SampleType
 from flamebus.window import Window
 from flamebus.window_profile import HEAT_BIN_NS, ProfileRows, WindowProfile
-from streams.stacks import StackDictionary
+from streams.closed import ClosedProfile
+from streams.stacks import KnownStack, Numbers, StackCatalogue
 
-_GROWTH_ROWS = 256
+_MERGE_ROWS = 16_384
+"""Rows that may wait to be merged, beyond as many as there are merged ones: bounds memory at a few batches' worth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +21,30 @@ class Additions:
     """Samples of one batch that belong to one cell, as columns of shape ``(n,)``.
 
     Attributes:
-        stack_id: content hash per row; resource: row of ``resources``; offset_ns: time since the window's start.
-        total: value × weight; weight: as sent.
+        stack: row of ``known`` per sample; known: number of each stack of the batch in the catalogue.
+        resource: row of ``resources`` per sample.
+        total: value × weight; weight: as sent; offset_ns: time since the window's start.
     """
 
-    stack_id: U64
+    stack: U32
+    known: Numbers
     resource: U32
     resources: tuple[Resource, ...]
     total: F64
     weight: F64
     offset_ns: I64
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Sums per (stack content, resource) in order of arrival; ``sums`` are value, samples, variance: ``(3, n)``."""
+
+    known: Numbers
+    resource: NDArray[np.int32]
+    sums: F64
+
+    def __len__(self) -> int:
+        return len(self.known)
 
 
 @dataclass(slots=True)
@@ -43,29 +59,28 @@ class Cell:
     loss_values: Counter[str] = field(default_factory=Counter)
     late_samples: float = 0.0
     late_value: float = 0.0
-    _rows: dict[tuple[int, int], int] = field(default_factory=dict)
+    _pieces: list[_Piece] = field(default_factory=list)
+    _waiting_rows: int = 0
     _resources: dict[Resource, int] = field(default_factory=dict)
-    _sums: F64 = field(default_factory=lambda: np.zeros((3, _GROWTH_ROWS)))
     _heat: F64 | None = None
 
     def add(self, more: Additions) -> None:
         """Add samples to value, samples, variance and heat."""
-        stack_ids, stack = np.unique(more.stack_id, return_inverse=True)
         n_resources = len(more.resources)
-        key = stack * n_resources + more.resource
-        size = len(stack_ids) * n_resources
-        sums = np.stack(
-            [np.bincount(key, weights, size) for weights in (more.total, more.weight, more.total * more.total)]
-        )
-        present = np.flatnonzero(np.bincount(key, minlength=size))
-        rows = self._row_numbers(
-            stack_ids[present // n_resources].tolist(),
-            [self._resource(more.resources[row]) for row in (present % n_resources).tolist()],
-        )
-        self._sums[:, rows] += sums[:, present]
+        key = more.stack if n_resources == 1 else more.stack.astype(np.intp) * n_resources + more.resource
+        size = len(more.known) * n_resources
+        sums = np.empty((3, size))
+        for row, weights in enumerate((more.total, more.weight, more.total * more.total)):
+            sums[row] = np.bincount(key, weights, size)
+        present = np.flatnonzero(sums[1])  # weights are positive
+        numbers = np.array([self._resource(resource) for resource in more.resources], dtype=np.int32)
+        stack, resource = np.divmod(present, n_resources)
+        self._pieces.append(_Piece(more.known[stack], numbers[resource], sums[:, present]))
+        self._waiting_rows += len(present)
         bins = self.window.size_ns // HEAT_BIN_NS
-        bin_of = np.minimum(more.offset_ns // HEAT_BIN_NS, bins - 1)
-        heat = np.bincount(bin_of, more.weight, bins).astype(np.float64)
+        heat: F64 = np.bincount(np.minimum(more.offset_ns // HEAT_BIN_NS, bins - 1), more.weight, bins).astype(
+            np.float64, copy=False
+        )
         self._heat = heat if self._heat is None else self._heat + heat
 
     def add_late(self, samples: float, value: float) -> None:
@@ -79,30 +94,57 @@ class Cell:
             self.losses[loss.reason] += loss.samples
             self.loss_values[loss.reason] += loss.value
 
-    def stack_ids(self) -> set[int]:
-        """Every stack that this cell has rows of."""
-        return {stack_id for stack_id, _ in self._rows}
+    def samples(self) -> float:
+        """Weights added so far, late ones included."""
+        return self.late_samples + sum(float(piece.sums[1].sum()) for piece in self._pieces)
+
+    def merge_when_many(self, catalogue: StackCatalogue) -> None:
+        """Merge what waits when it has grown larger than what is merged."""
+        if self._waiting_rows > len(self._pieces[0]) + _MERGE_ROWS:
+            self._pieces = [self._merged(catalogue)]
+            self._waiting_rows = 0
+
+    def known(self) -> set[int]:
+        """Numbers of all stack contents that this cell has rows of."""
+        return {number for piece in self._pieces for number in np.unique(piece.known).tolist()}
+
+    def renumber(self, numbers: Numbers) -> None:
+        """The catalogue was made anew: ``numbers`` says what each old number is called."""
+        self._pieces = [_Piece(numbers[piece.known], piece.resource, piece.sums) for piece in self._pieces]
 
     def _resource(self, resource: Resource) -> int:
         return self._resources.setdefault(resource, len(self._resources))
 
-    def _row_numbers(self, stack_ids: list[int], resources: list[int]) -> NDArray[np.intp]:
-        rows = self._rows
-        numbers = [rows.setdefault(key, len(rows)) for key in zip(stack_ids, resources, strict=True)]
-        missing = len(rows) - self._sums.shape[1]
-        if missing > 0:
-            self._sums = np.pad(self._sums, ((0, 0), (0, missing + self._sums.shape[1])))
-        return np.array(numbers, dtype=np.intp)
+    def _merged(self, catalogue: StackCatalogue) -> _Piece:
+        """One row per (stack id, resource), sorted by them; of a stack's contents, the one that came first."""
+        known = np.concatenate([piece.known for piece in self._pieces])
+        distinct, which = np.unique(known, return_inverse=True)
+        ids = np.array([catalogue.known[number].stack_id for number in distinct.tolist()], dtype=np.uint64)
+        stack_ids, rank = np.unique(ids, return_inverse=True)
+        stack = rank[which]
+        content = np.empty(len(stack_ids), dtype=np.int32)
+        content[stack[::-1]] = known[::-1]  # the last one written is the first that came
+        order = np.array(sorted(range(len(self._resources)), key=list(self._resources).__getitem__), dtype=np.intp)
+        by_name = np.empty(len(order), dtype=np.intp)
+        by_name[order] = np.arange(len(order))
+        resource = np.concatenate([piece.resource for piece in self._pieces])
+        keys, row = np.unique(stack * len(order) + by_name[resource], return_inverse=True)
+        sums = np.concatenate([piece.sums for piece in self._pieces], axis=1)
+        return _Piece(
+            content[keys // len(order)],
+            order[keys % len(order)].astype(np.int32),
+            np.stack([np.bincount(row, sums[number], len(keys)) for number in range(3)]),
+        )
 
-    def profile(self, service: str, kind: str, partition: int, stacks: StackDictionary) -> WindowProfile:
-        """The finished profile, rows and resources sorted, so that nothing depends on the order of arrival."""
-        resources = tuple(sorted(self._resources))
-        rank = {self._resources[resource]: number for number, resource in enumerate(resources)}
-        order = sorted((stack_id, rank[resource], row) for (stack_id, resource), row in self._rows.items())
-        rows = np.array([row for _, _, row in order], dtype=np.intp)
-        bins = self.window.size_ns // HEAT_BIN_NS
-        heat = np.zeros(bins) if self._heat is None else self._heat
-        return WindowProfile(
+    def profile(self, service: str, kind: str, partition: int, catalogue: StackCatalogue) -> ClosedProfile:
+        """The finished profile: rows and resources are sorted, so that nothing but the log decides."""
+        rows = self._merged(catalogue) if self._pieces else _NOTHING
+        stacks, row_stack = _distinct(rows.known, catalogue)
+        resources = list(self._resources)
+        order = np.array(sorted(range(len(resources)), key=resources.__getitem__), dtype=np.intp)
+        by_name = np.argsort(order)
+        heat = np.zeros(self.window.size_ns // HEAT_BIN_NS) if self._heat is None else self._heat
+        profile = WindowProfile(
             service=service,
             kind=kind,
             window=self.window,
@@ -111,16 +153,28 @@ class Cell:
             period_type=self.period_type,
             period=self.period,
             rows=ProfileRows(
-                stack_id=np.array([stack_id for stack_id, _, _ in order], dtype=np.uint64),
-                resource=np.array([resource for _, resource, _ in order], dtype=np.uint32),
-                value=np.rint(self._sums[0, rows]).astype(np.int64),
-                samples=self._sums[1, rows],
-                variance=self._sums[2, rows],
+                stack_id=np.array([stack.stack_id for stack in stacks], dtype=np.uint64)[row_stack],
+                resource=by_name[rows.resource].astype(np.uint32),
+                value=np.rint(rows.sums[0]).astype(np.int64),
+                samples=rows.sums[1],
+                variance=rows.sums[2],
             ),
-            resources=resources,
-            stacks={stack_id: stacks[stack_id] for stack_id, _, _ in order},
+            resources=tuple(sorted(resources)),
+            stacks={stack.stack_id: stack.locations for stack in stacks},
             heat=np.rint(heat).astype(np.int64),
             losses=tuple(Loss(r, n, self.loss_values[r]) for r, n in sorted(self.losses.items())),
             late_samples=self.late_samples,
             late_value=round(self.late_value),
         )
+        return ClosedProfile(profile, stacks, row_stack, catalogue)
+
+
+_NOTHING = _Piece(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((3, 0)))
+
+
+def _distinct(known: Numbers, catalogue: StackCatalogue) -> tuple[tuple[KnownStack, ...], NDArray[np.intp]]:
+    """Contents in order of their first row, and which of them each row has; rows of one content stand together."""
+    begins = np.flatnonzero(np.diff(known, prepend=-1))
+    counts = np.diff(begins, append=len(known))
+    stacks = tuple(catalogue.known[number] for number in known[begins].tolist())
+    return stacks, np.repeat(np.arange(len(begins)), counts)

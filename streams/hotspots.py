@@ -1,21 +1,19 @@
 """Ranks the functions and stacks of one window."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import xxhash
-from numpy.typing import NDArray
 
-from flamebus.frames import Frame
+from flamebus.frames import unresolved_name
 from flamebus.hotspot import OTHER_FUNCTION, FunctionHotspot, HotspotReport, Share, StackHotspot
 from flamebus.interval import effective_count, wilson_interval
 from flamebus.loss import lost_and_dropped
 from flamebus.profile import F64, HOST_ATTRIBUTE, I64, attribute
 from flamebus.window_profile import WindowProfile
-
-FunctionKey = tuple[str, str, str]
-"""Function, base name of its file, and frame kind."""
+from streams.call_tree import FunctionKey
+from streams.closed import ClosedProfile
+from streams.stacks import NO_STACK, KnownStack
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,42 +25,27 @@ class FunctionTotals:
     total_value: I64
 
 
-def function_totals(profile: WindowProfile) -> FunctionTotals:
+def function_totals(closed: ClosedProfile) -> FunctionTotals:
     """Self and total value of every function; a function that recurses counts once per stack."""
-    keys: dict[FunctionKey, int] = {}
-    leaf_of: dict[int, int] = {}
-    members: list[tuple[int, int]] = []
-    stack_ids, stack_rows = np.unique(profile.rows.stack_id, return_inverse=True)
-    for number, stack_id in enumerate(stack_ids.tolist()):
-        functions = [keys.setdefault(_key(frame), len(keys)) for frame in _frames(profile, stack_id)]
-        leaf_of[number] = functions[0]
-        members += [(number, function) for function in set(functions)]
-    values = _sum_by(stack_rows, profile.rows.value, len(stack_ids))
-    pairs = np.array(members, dtype=np.intp).reshape(-1, 2)
-    leaves = np.array([leaf_of[number] for number in range(len(stack_ids))], dtype=np.intp)
-    return FunctionTotals(
-        tuple(keys), _sum_by(leaves, values, len(keys)), _sum_by(pairs[:, 1], values[pairs[:, 0]], len(keys))
-    )
+    names = closed.catalogue.tree.function_keys
+    own, whole = np.zeros(len(names), dtype=np.int64), np.zeros(len(names), dtype=np.int64)
+    is_present = np.zeros(len(names), dtype=np.bool_)
+    if closed.stacks:
+        values = closed.stack_values()
+        members = np.concatenate([stack.functions for stack in closed.stacks]).astype(np.intp)
+        counts = np.array([len(stack.functions) for stack in closed.stacks], dtype=np.intp)
+        leaves = members[np.cumsum(counts) - counts]
+        # Not bincount: its weights are float64, and sums have to be exact to the nanosecond.
+        np.add.at(own, leaves, values)
+        np.add.at(whole, members, np.repeat(values, counts))
+        is_present[members] = True
+    rows = np.flatnonzero(is_present)
+    return FunctionTotals(tuple(names[row] for row in rows.tolist()), own[rows], whole[rows])
 
 
-def _frames(profile: WindowProfile, stack_id: int) -> Iterable[Frame]:
-    frames = [frame for location in profile.stacks[stack_id] for frame in location.frames()]
-    return frames or [Frame("[no stack]")]
-
-
-def _key(frame: Frame) -> FunctionKey:
-    return frame.function, frame.mapping, frame.kind.label
-
-
-def _sum_by(rows: NDArray[np.intp], values: I64, size: int) -> I64:
-    # Not bincount: its weights are float64, and sums have to be exact to the nanosecond.
-    result = np.zeros(size, dtype=np.int64)
-    np.add.at(result, rows, values)
-    return result
-
-
-def rank(profile: WindowProfile, top_k: int) -> HotspotReport:
+def rank(closed: ClosedProfile, top_k: int) -> HotspotReport:
     """The hotspots of a window: top ``top_k`` functions by self and by total, ``__other__``, and top stacks."""
+    profile = closed.profile
     total = profile.total
     lost, dropped = lost_and_dropped(profile.losses)
     count = effective_count(float(total), float(profile.rows.variance.sum()))
@@ -80,8 +63,8 @@ def rank(profile: WindowProfile, top_k: int) -> HotspotReport:
         lost=lost,
         dropped=dropped,
         late=round(profile.late_samples),
-        functions=_functions(function_totals(profile), total, count, top_k),
-        stacks=_stacks(profile, total, count, top_k),
+        functions=_functions(function_totals(closed), total, count, top_k),
+        stacks=_stacks(closed, total, count, top_k),
     )
 
 
@@ -117,16 +100,29 @@ def _ranks(keys: tuple[FunctionKey, ...]) -> list[int]:
     return [order[key] for key in keys]
 
 
-def _stacks(profile: WindowProfile, total: int, count: float, top_k: int) -> tuple[StackHotspot, ...]:
-    stack_ids, rows = np.unique(profile.rows.stack_id, return_inverse=True)
-    values = _sum_by(rows, profile.rows.value, len(stack_ids))
-    chosen = np.lexsort((stack_ids, -values))[:top_k]
+def _stacks(closed: ClosedProfile, total: int, count: float, top_k: int) -> tuple[StackHotspot, ...]:
+    values = closed.stack_values()
+    chosen = np.argsort(-values, kind="stable")[:top_k]  # stacks ascend by id, which breaks ties
     return tuple(
-        StackHotspot(stack_id, tuple(frame.function for frame in _frames(profile, stack_id)), value, share)
-        for stack_id, value, share in zip(
-            stack_ids[chosen].tolist(), values[chosen].tolist(), shares(values[chosen], total, count), strict=True
+        StackHotspot(stack.stack_id, _names(stack), value, share)
+        for stack, value, share in zip(
+            (closed.stacks[row] for row in chosen.tolist()),
+            values[chosen].tolist(),
+            shares(values[chosen], total, count),
+            strict=True,
         )
     )
+
+
+def _names(stack: KnownStack) -> tuple[str, ...]:
+    """Names of its frames, leaf first."""
+    names: list[str] = []
+    for location in stack.locations:
+        if location.lines:
+            names += [line.function for line in location.lines]
+        else:
+            names.append(unresolved_name(location.mapping.name, location.address))
+    return tuple(names) or (NO_STACK[0],)
 
 
 def shares(values: I64, total: int, count: float) -> list[Share]:

@@ -4,30 +4,23 @@ A row's total and its number of samples are both kept exactly by splitting it in
 docs/decisions/0002-a-window-is-a-batch.md.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import xxhash
 
 from flamebus.profile import I64, U32, SampleBatch, Samples
-from flamebus.tables import TablesBuilder
 from flamebus.window_profile import WindowProfile
-from flamebus.wire.splitting import split
+from streams.closed import ClosedProfile
+from streams.window_tables import window_tables
 
 _MAX_EXACT_WEIGHT = 2**24
 """float32 counts every whole number up to here."""
 
 
-def window_batches(profile: WindowProfile, topic: str, max_bytes: int) -> Iterator[SampleBatch]:
-    """The window as one batch, or several when one would pass ``max_bytes``; ids depend on nothing but the window."""
-    builder = TablesBuilder()
-    stacks = {stack_id: builder.stack(locations) for stack_id, locations in profile.stacks.items()}
-    resources = [builder.resource(resource) for resource in profile.resources]
-    thread = builder.thread(0, "")
+def window_batch(closed: ClosedProfile, topic: str) -> SampleBatch:
+    """The window as one batch, of whatever size; its id depends on nothing but the window."""
+    profile = closed.profile
     row, value, weight = exact_rows(profile.rows.value, np.rint(profile.rows.samples).astype(np.int64))
-    stack = np.array([stacks[stack_id] for stack_id in profile.rows.stack_id.tolist()], dtype=np.uint32)
-    resource = np.array([resources[number] for number in profile.rows.resource.tolist()], dtype=np.uint32)
-    batch = SampleBatch(
+    return SampleBatch(
         batch_id=_batch_id(profile, topic),
         sequence=0,
         host="",
@@ -39,18 +32,17 @@ def window_batches(profile: WindowProfile, topic: str, max_bytes: int) -> Iterat
         period=profile.period,
         start_unix_nano=profile.window.start_unix_nano,
         end_unix_nano=profile.window.end_unix_nano,
-        tables=builder.build(),
+        tables=window_tables(closed),
         samples=Samples(
-            stack=stack[row],
-            resource=resource[row],
-            thread=np.full(len(row), thread, dtype=np.uint32),
+            stack=closed.row_stack[row].astype(np.uint32),
+            resource=profile.rows.resource[row],
+            thread=np.zeros(len(row), dtype=np.uint32),
             value=value,
             weight=weight.astype(np.float32),
             time_delta=None,
         ),
         losses=profile.losses,
     )
-    yield from split(batch, max_bytes)
 
 
 def exact_rows(total: I64, count: I64) -> tuple[U32, I64, I64]:

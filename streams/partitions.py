@@ -1,15 +1,31 @@
 """The partitions this worker owns, each with its windows, rebuilt from the last commit whenever it is assigned."""
 
-import time
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from faust.types import TP
 
+from flamebus.clock import Clock
 from flamebus.config import Settings
+from flamebus.errors import BadDataError
 from streams import metrics
+from streams.closed import ClosedWindow
 from streams.position import Position
-from streams.transport import ExactConsumer
-from streams.windows import ClosedWindow, Counts, PartitionWindows, Record
+from streams.transport import Committed, ExactConsumer
+from streams.windows import Counts, PartitionWindows, Record
+
+_log = logging.getLogger(__name__)
+
+_COUNTERS = {
+    "records": metrics.RECORDS,
+    "samples": metrics.SAMPLES,
+    "late_samples": metrics.LATE,
+    "duplicate_batches": metrics.DUPLICATES,
+    "ghost_windows": metrics.GHOSTS,
+    "partial_windows": metrics.PARTIAL_WINDOWS,
+    "partial_samples": metrics.PARTIAL_SAMPLES,
+}
 
 
 @dataclass(slots=True)
@@ -18,59 +34,58 @@ class Owned:
 
     Attributes:
         next_offset: the record that has to come next.
-        generation: which assignment it belongs to; results of an older one are not marked in a newer.
+        generation: which assignment it belongs to, by our own count; results of an older one are dropped.
+        group_generation: the same by the group's count.
         committed: what the broker has acknowledged.
     """
 
     windows: PartitionWindows
     next_offset: int
     generation: int
+    group_generation: int
     committed: Position | None
-    reported: Counts
+    reported: Counts = field(default_factory=Counts)
 
 
 class Partitions:
     """Owned partitions by topic and number."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings
+        self._clock = clock
         self._owned: dict[TP, Owned] = {}
         self._generation = 0
-
-    def __contains__(self, tp: TP) -> bool:
-        return tp in self._owned
+        self.known_ends: dict[TP, int] = {}
 
     def forget_all(self) -> None:
-        """A rebalance began: whatever we knew may now be somebody else's to decide."""
+        """A rebalance began or ended: whatever we knew may now be somebody else's to decide."""
+        for tp in self._owned:
+            for gauge in (metrics.LAG, metrics.WATERMARK_DELAY, metrics.COMMITTED):
+                gauge.remove(tp.topic, str(tp.partition))
         self._owned.clear()
+        self.known_ends.clear()
         self._generation += 1
 
-    def owned(self) -> dict[TP, Owned]:
-        """What we own now."""
-        return dict(self._owned)
+    def next_offsets(self) -> dict[TP, int]:
+        """The record that each owned partition waits for."""
+        return {tp: owned.next_offset for tp, owned in self._owned.items()}
 
-    async def load(self, tp: TP, first_offset: int, consumer: ExactConsumer) -> Owned:
-        """The partition's state, from its commit when it is not in memory.
-
-        Args:
-            tp: which.
-            first_offset: of the record in hand, where reading begins without a commit.
-            consumer: asked for the commit.
-        """
+    async def load(self, tp: TP, consumer: ExactConsumer) -> Owned:
+        """The partition's state, from its commit when it is not in memory."""
         found = self._owned.get(tp)
         if found is not None:
             return found
         generation = self._generation
-        offset, metadata = await consumer.load_position(tp)
-        position = None if offset is None else Position.parse(offset, metadata)
-        # Without a commit and with a log whose beginning is gone, the first window misses records.
-        is_partial = position is None and first_offset > 0
+        committed = await consumer.load_committed(tp)
+        position = _start(tp, committed)
         settings = self._settings
-        windows = PartitionWindows(tp.topic, tp.partition, settings.window, settings.lateness, position, is_partial)
-        next_offset = first_offset if position is None else position.offset
-        owned = Owned(windows, next_offset, generation, position, Counts())
+        windows = PartitionWindows(tp.topic, tp.partition, settings.window, settings.lateness, position)
+        owned = Owned(windows, position.offset, generation, committed.group_generation, None)
         if generation == self._generation:
             self._owned[tp] = owned
+            self.known_ends[tp] = max(committed.log_end, self.known_ends.get(tp, 0))
+            # So that every series is there from the start.
+            self._report_one(tp, owned)
         return owned
 
     def is_current(self, owned: Owned) -> bool:
@@ -83,36 +98,67 @@ class Partitions:
         if owned is not None and owned.generation == generation:
             owned.windows.mark_durable(closed)
 
-    def to_commit(self) -> dict[TP, Position]:
-        """Positions that the broker has not acknowledged yet."""
-        positions = {tp: (owned, owned.windows.position()) for tp, owned in self._owned.items()}
-        return {tp: position for tp, (owned, position) in positions.items() if position != owned.committed}
+    def owned(self) -> dict[TP, Owned]:
+        """What we own now; a copy, safe to go through in another thread."""
+        return dict(self._owned)
 
-    def acknowledge(self, positions: dict[TP, Position]) -> None:
+    def acknowledge(self, positions: dict[TP, Position], generation: int) -> None:
         """The broker has taken these commits."""
         for tp, position in positions.items():
-            if tp in self._owned:
-                self._owned[tp].committed = position
+            owned = self._owned.get(tp)
+            if owned is not None and owned.generation == generation:
+                owned.committed = position
+                metrics.COMMITTED.labels(tp.topic, str(tp.partition)).set(position.offset)
 
     def report(self) -> None:
         """Bring the metrics up to date."""
-        now = time.time_ns()
         for tp, owned in self._owned.items():
-            counts, before = owned.windows.counts, owned.reported
-            metrics.RECORDS.labels(tp.topic).inc(counts.records - before.records)
-            metrics.LATE.labels(tp.topic).inc(counts.late_samples - before.late_samples)
-            metrics.DUPLICATES.labels(tp.topic).inc(counts.duplicate_batches - before.duplicate_batches)
-            before.records, before.late_samples = counts.records, counts.late_samples
-            before.duplicate_batches = counts.duplicate_batches
-            if owned.windows.watermark_unix_nano:
-                delay_s = (now - owned.windows.watermark_unix_nano) / 1e9
-                metrics.WATERMARK_DELAY.labels(tp.topic, str(tp.partition)).set(delay_s)
+            self._report_one(tp, owned)
+
+    def _report_one(self, tp: TP, owned: Owned) -> None:
+        counts, before = owned.windows.counts, owned.reported
+        for name in (entry.name for entry in fields(Counts)):
+            now = getattr(counts, name)
+            if name in _COUNTERS:
+                _COUNTERS[name].labels(tp.topic).inc(now - getattr(before, name))
+            setattr(before, name, now)
+        partition = str(tp.partition)
+        metrics.LAG.labels(tp.topic, partition).set(max(self.known_ends.get(tp, 0) - owned.next_offset, 0))
+        watermark = owned.windows.watermark_unix_nano
+        delay_s = (self._clock.unix_nano() - watermark) / 1e9 if watermark else 0.0
+        metrics.WATERMARK_DELAY.labels(tp.topic, partition).set(delay_s)
 
 
-def record_of(message: object) -> Record:
+def positions_to_commit(owned: dict[TP, Owned]) -> dict[TP, Position]:
+    """Positions that the broker has not acknowledged yet."""
+    positions = {tp: one.windows.position() for tp, one in owned.items()}
+    return {tp: position for tp, position in positions.items() if position != owned[tp].committed}
+
+
+def _start(tp: TP, committed: Committed) -> Position:
+    """Where windows start."""
+    offset, log_start = committed.offset, committed.log_start
+    if offset is None:
+        return Position(log_start, is_partial=log_start > 0)
+    if offset > committed.log_end:
+        metrics.COMMITS_REFUSED.labels("beyond_end").inc()
+        _log.error(
+            "%s: the commit %d lies beyond the log's end %d: the topic was made anew; starting at its beginning",
+            *(tp, offset, committed.log_end),
+        )
+        return Position(log_start, is_partial=True)
+    if offset < log_start:
+        metrics.RETENTION_LOST.labels(tp.topic).inc(log_start - offset)
+        _log.error("%s: records %d to %d are gone by retention", tp, offset, log_start - 1)
+    try:
+        position = Position.parse(offset, committed.metadata)
+    except BadDataError as error:
+        metrics.COMMITS_REFUSED.labels("unreadable").inc()
+        _log.error("%s: commit at %d: %s; starting there without the first window", tp, offset, error)
+        position = Position(offset, is_partial=True)
+    return replace(position, offset=log_start, is_partial=True) if offset < log_start else position
+
+
+def record_of(message: Any) -> Record:
     """A Faust message as windows take it; the broker's stamp is in seconds there."""
-    return Record(
-        int(message.offset),  # type: ignore[attr-defined]  # faust has no types
-        round(message.timestamp * 1000) * 1_000_000,  # type: ignore[attr-defined]  # faust has no types
-        message.value or b"",  # type: ignore[attr-defined]  # faust has no types
-    )
+    return Record(int(message.offset), round(message.timestamp * 1000) * 1_000_000, message.value or b"")

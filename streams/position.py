@@ -15,15 +15,20 @@ class Position:
         watermark_unix_nano: the watermark before that record.
         emitted_up_to_unix_nano: windows that end here or earlier are in every sink; rebuilt, they are not
             sent again.
+        is_partial: records before this one are missing (the log's beginning is gone, or a commit could not be read), so
+            the windows up to that of the next batch are incomplete: they are rebuilt and counted, but not sent, lest
+            they overwrite complete ones.
     """
 
     offset: int
-    watermark_unix_nano: int
-    emitted_up_to_unix_nano: int
+    watermark_unix_nano: int = 0
+    emitted_up_to_unix_nano: int = 0
+    is_partial: bool = False
 
     def metadata(self) -> str:
         """The part that travels as the commit's metadata, so that it moves with the offset or not at all."""
-        return json.dumps({"watermark": self.watermark_unix_nano, "emitted_up_to": self.emitted_up_to_unix_nano})
+        values: dict[str, int] = {"watermark": self.watermark_unix_nano, "emitted_up_to": self.emitted_up_to_unix_nano}
+        return json.dumps(values | ({"partial": 1} if self.is_partial else {}))
 
     @classmethod
     def parse(cls, offset: int, metadata: str) -> "Position":
@@ -34,6 +39,12 @@ class Position:
         """
         try:
             values = json.loads(metadata)
-            return cls(offset, int(values["watermark"]), int(values["emitted_up_to"]))
-        except (ValueError, KeyError, TypeError) as error:
+            return cls(offset, _time(values["watermark"]), _time(values["emitted_up_to"]), bool(values.get("partial")))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BadDataError("malformed", f"not the metadata of a flamebus commit: {metadata!r}") from error
+
+
+def _time(value: object) -> int:
+    if not isinstance(value, int) or not 0 <= value < 2**63:
+        raise ValueError("not a time")
+    return value

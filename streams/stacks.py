@@ -1,48 +1,154 @@
-"""Remembers every stack that was met, so that strings are touched and hashes checked once per stack, not per batch."""
+"""Every stack content that a partition met, checked and taken apart once: strings and frames are touched only here.
+
+Batches then speak of stacks by number, and windows put names, functions and call-tree nodes together from columns.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
 
 from flamebus.errors import BadDataError
 from flamebus.frames import Location
-from flamebus.profile import Tables
+from flamebus.profile import U32, U64, Tables
 from flamebus.tables import StackReader
+from streams.call_tree import ROOT, CallTree, FunctionKey
+from streams.fingerprints import fingerprints
 
-MAX_STACKS = 65_536
-"""Stacks kept beyond those of open windows, about 60 MB at 25 frames; a forgotten one is checked when it returns."""
+MAX_BYTES = 64 * 1024 * 1024
+"""Memory for the stacks of one partition beyond those of open windows: about 40,000 of 40 frames. A forgotten one is
+taken apart again when it returns."""
+
+_STACK_BYTES, _NODE_BYTES = 1_000, 150  # measured: columns, tuples and entries of dictionaries
+_MAX_RECENT = 1_024
+"""New contents that are looked up one by one, before they are sorted in among the rest."""
+
+NO_STACK: FunctionKey = ("[no stack]", "", "native")
+"""What a sample without frames counts for."""
+
+Numbers = NDArray[np.int32]
 
 
-class StackDictionary:
-    """Locations by stack id, shared by all windows of a partition."""
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownStack:
+    """One content of a stack.
+
+    Attributes:
+        locations: leaf first; mappings without start, limit and offset, which belong to one process.
+        functions: numbers of its distinct functions, the leaf's first, inlined ones included.
+        nodes: numbers of its nodes in the call tree, root's callee first.
+    """
+
+    stack_id: int
+    locations: tuple[Location, ...]
+    functions: U32
+    nodes: U32
+
+
+class StackCatalogue:
+    """Contents of stacks, each with a number, and the call tree that they share. One for all windows of a partition."""
 
     def __init__(self) -> None:
-        self._stacks: dict[int, tuple[Location, ...]] = {}
-        self._locations: dict[Location, Location] = {}
+        self.known: list[KnownStack] = []
+        self.tree = CallTree()
+        self._sorted = np.zeros(0, dtype=np.uint64)
+        self._sorted_numbers = np.zeros(0, dtype=np.int32)
+        self._recent: dict[int, int] = {}
 
     def __len__(self) -> int:
-        return len(self._stacks)
+        return len(self.known)
 
-    def __getitem__(self, stack_id: int) -> tuple[Location, ...]:
-        return self._stacks[stack_id]
+    def size_bytes(self) -> int:
+        """About how much memory it takes."""
+        return len(self.known) * _STACK_BYTES + len(self.tree.node_id) * _NODE_BYTES
 
-    def learn(self, tables: Tables) -> None:
-        """Take in the stacks of a batch that are not known yet.
+    def learn(self, tables: Tables) -> Numbers:
+        """Number of the content of each row of ``stacks``, shape ``(n_stacks,)``; new ones are checked and taken in.
 
         Raises:
             BadDataError: ``hash_mismatch``: an id is not the hash of its frames; nothing of the batch may count then.
         """
-        unknown = [row for row, stack_id in enumerate(tables.stacks.id.tolist()) if stack_id not in self._stacks]
-        if not unknown:
-            return
-        reader = StackReader(tables)
-        learnt: dict[int, tuple[Location, ...]] = {}
-        for row in unknown:
-            claimed, actual = int(tables.stacks.id[row]), reader.stack_id(row)
-            if claimed != actual:
-                raise BadDataError("hash_mismatch", f"stack {row} says id {claimed:#x}; its frames hash to {actual:#x}")
-            learnt[claimed] = tuple(self._locations.setdefault(loc, loc) for loc in reader.locations(row))
-        self._stacks |= learnt
+        prints = fingerprints(tables)
+        numbers = self._find(prints)
+        missing = np.flatnonzero(numbers < 0)
+        if len(missing):
+            self._meet(tables, missing.tolist(), prints)
+            numbers[missing] = [self._recent[found] for found in prints[missing].tolist()]
+            if len(self._recent) > _MAX_RECENT:
+                self._sort_in()
+        return numbers
 
-    def forget_all_but(self, needed: set[int]) -> None:
-        """Drop the rest when there are too many."""
-        if len(self._stacks) <= MAX_STACKS:
-            return
-        self._stacks = {stack_id: stack for stack_id, stack in self._stacks.items() if stack_id in needed}
-        self._locations = {location: location for stack in self._stacks.values() for location in stack}
+    def _find(self, prints: U64) -> Numbers:
+        """Their numbers, −1 for those that are not known."""
+        numbers = np.full(len(prints), -1, dtype=np.int32)
+        if len(self._sorted):
+            place = np.minimum(np.searchsorted(self._sorted, prints), len(self._sorted) - 1)
+            numbers = np.where(self._sorted[place] == prints, self._sorted_numbers[place], numbers)
+        if self._recent:
+            missing = np.flatnonzero(numbers < 0)
+            numbers[missing] = [self._recent.get(wanted, -1) for wanted in prints[missing].tolist()]
+        return numbers
+
+    def _sort_in(self) -> None:
+        prints = np.concatenate((self._sorted, np.array(list(self._recent), dtype=np.uint64)))
+        numbers = np.concatenate((self._sorted_numbers, np.array(list(self._recent.values()), dtype=np.int32)))
+        order = np.argsort(prints)
+        self._sorted, self._sorted_numbers = prints[order], numbers[order]
+        self._recent = {}
+
+    def _meet(self, tables: Tables, rows: list[int], prints: U64) -> None:
+        reader = StackReader(tables)
+        numbers: dict[int, int] = {}
+        met = []
+        for row in rows:
+            stack = self._dissected(reader.locations(row), numbers)
+            claimed = int(tables.stacks.id[row])
+            if claimed != stack.stack_id:
+                raise BadDataError(
+                    "hash_mismatch", f"stack {row} says id {claimed:#x}; its frames hash to {stack.stack_id:#x}"
+                )
+            met.append(stack)
+        for row, stack in zip(rows, met, strict=True):
+            # The same content may stand in two rows of one batch.
+            number = self._recent.setdefault(int(prints[row]), len(self.known))
+            if number == len(self.known):
+                self.known.append(stack)
+
+    def _dissected(self, locations: Sequence[Location], numbers: dict[int, int]) -> KnownStack:
+        """The parts of a stack, its locations leaf first; ``numbers`` remembers locations by identity of the object."""
+        tree = self.tree
+        path = []
+        for location in locations:
+            number = numbers.get(id(location))
+            if number is None:
+                number = numbers[id(location)] = tree.location(location)
+            path.append(number)
+        functions = dict.fromkeys(chain.from_iterable(map(tree.functions_at, path)))
+        nodes, node = [], ROOT
+        for number in reversed(path):
+            node = tree.node(node, number)
+            nodes.append(node)
+        return KnownStack(
+            int(tree.node_id.values[node]),
+            tuple(map(tree.location_of, path)),
+            np.array(list(functions) or [tree.function_number(NO_STACK)], dtype=np.uint32),
+            np.array(nodes, dtype=np.uint32),
+        )
+
+    def kept(self, needed: Iterable[int]) -> tuple["StackCatalogue", Numbers]:
+        """A new catalogue with these contents only, and what each old number is called there (−1: not kept)."""
+        smaller = StackCatalogue()
+        numbers = np.full(len(self.known), -1, dtype=np.int32)
+        remembered: dict[int, int] = {}
+        prints = {number: wanted for wanted, number in self._prints()}
+        for number in sorted(set(needed)):
+            numbers[number] = smaller._recent[prints[number]] = len(smaller.known)
+            smaller.known.append(smaller._dissected(self.known[number].locations, remembered))
+        smaller._sort_in()
+        return smaller, numbers
+
+    def _prints(self) -> Iterable[tuple[int, int]]:
+        yield from zip(self._sorted.tolist(), self._sorted_numbers.tolist(), strict=True)
+        yield from self._recent.items()

@@ -1,37 +1,103 @@
 """What Faust's consumer does differently here: commits are ours alone, carry metadata, and a fenced worker notices.
 
 Faust 0.15 commits past a record that was never acknowledged once acknowledgements leave a gap, has no way to attach
-metadata to a commit, and goes on reading after its group has fenced it. The three overrides below put that right; each
-rests on private names, which :func:`check_private_names` compares at start.
+metadata to a commit, goes on reading after its group has fenced it, and drops everything when a commit lies beyond the
+log's end. The overrides below put that right; each rests on private names, which :func:`check_private_names` compares
+at start.
 """
 
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ClassVar
 
+from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import CommitFailedError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.transport.consumer import Consumer as BaseConsumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
 
 from flamebus.errors import SetupError
 from streams.position import Position
 
-_PRIVATE_NAMES: tuple[tuple[type, str], ...] = (
+VERSIONS = {"faust-streaming": "0.15.3", "aiokafka": "0.14.0"}
+"""The versions whose insides the overrides fit."""
+
+_COMMIT_DEADLINE_S = 5.0
+"""aiokafka tries a commit again for ever; ours is out of date after a while, and the next one says more."""
+
+_ATTRIBUTES: tuple[tuple[type, str], ...] = (
     (Consumer, "_new_offset"),
     (Consumer, "_new_consumer_thread"),
+    (Consumer, "verify_event_path"),
+    (BaseConsumer, "seek_to_committed"),
     (AIOKafkaConsumerThread, "_fetch_records"),
     (AIOKafkaConsumerThread, "_ensure_consumer"),
     (AIOKafkaConsumerThread, "call_thread"),
+    (AIOKafkaConsumerThread, "seek_to_committed"),
+    (GroupCoordinator, "check_errors"),
+    (GroupCoordinator, "fetch_committed_offsets"),
+    (GroupCoordinator, "generation"),
 )
+_SET_BY: tuple[tuple[Any, str], ...] = (
+    (BaseConsumer.__init__, "_acked"),
+    (BaseConsumer.__init__, "_acked_index"),
+    (BaseConsumer.__init__, "_read_offset"),
+    (AIOKafkaConsumer.start, "_coordinator"),
+    (GroupCoordinator.__init__, "generation"),
+)
+"""Names of instances, and the function that sets each."""
 
 
-def check_private_names(names: tuple[tuple[type, str], ...] = _PRIVATE_NAMES) -> None:
-    """Refuse to run on a Faust whose insides are not those that the overrides replace.
+def check_private_names(
+    attributes: tuple[tuple[type, str], ...] = _ATTRIBUTES, set_by: tuple[tuple[Any, str], ...] = _SET_BY
+) -> None:
+    """Refuse to run on a Faust or aiokafka whose insides are not those that the overrides replace.
 
     Raises:
         SetupError: a name is gone; the message names it.
     """
-    for owner, name in names:
-        if not hasattr(owner, name):
-            raise SetupError(f"this Faust has no {owner.__name__}.{name}; install the versions of the lock file")
+    set_names = {name for _, name in set_by}
+    missing = [f"{owner.__name__}.{name}" for owner, name in attributes if not hasattr(owner, name)]
+    missing = [name for name in missing if name.rpartition(".")[2] not in set_names]
+    missing += [f"{setter.__qualname__} → {name}" for setter, name in set_by if name not in setter.__code__.co_names]
+    if missing:
+        raise SetupError(f"this Faust has no {', '.join(missing)}; install the versions of the lock file")
+
+
+def check_versions(wanted: Mapping[str, str] | None = None) -> None:
+    """Refuse to run on other versions than those that the overrides were written for.
+
+    Raises:
+        SetupError: another version is installed.
+    """
+    for package, number in (VERSIONS if wanted is None else wanted).items():
+        try:
+            found = version(package)
+        except PackageNotFoundError:
+            found = "none"
+        if found != number:
+            raise SetupError(f"{package} {found} is installed and streams need {number}; install flamebus[stream]")
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What the broker knows of a partition when it is assigned.
+
+    Attributes:
+        offset, metadata: the last commit; ``None`` when there is none.
+        log_start, log_end: first offset that the log has, and the next one to be written.
+        group_generation: of the assignment; a commit of an older one is not sent.
+    """
+
+    offset: int | None
+    metadata: str
+    log_start: int
+    log_end: int
+    group_generation: int
 
 
 class ExactThread(AIOKafkaConsumerThread):  # type: ignore[misc]  # faust has no types
@@ -42,30 +108,62 @@ class ExactThread(AIOKafkaConsumerThread):  # type: ignore[misc]  # faust has no
         consumer._coordinator.check_errors()
         return await super()._fetch_records(consumer, *args, **kwargs)
 
-    async def load_position(self, tp: TP) -> tuple[int | None, str]:
-        """Committed offset and metadata of a partition; ``None`` when nothing was committed."""
+    async def seek_to_committed(self) -> Mapping[TP, int | None]:
+        """Seek to the commits; to the log's start where a commit lies beyond its end, which Faust would wait for."""
+        found: dict[TP, int | None] = await super().seek_to_committed()
+        wanted = [tp for tp, offset in found.items() if offset is not None and offset > 0]
+        if wanted:
+            beyond = await self.call_thread(self._seek_back, {tp: found[tp] for tp in wanted})
+            found.update(dict.fromkeys(beyond))
+        return found
+
+    async def _seek_back(self, committed: dict[TP, int]) -> list[TP]:
+        consumer = self._ensure_consumer()
+        ends = await consumer.end_offsets(list(committed))
+        beyond = [tp for tp, offset in committed.items() if offset > ends[tp]]
+        if beyond:
+            await consumer.seek_to_beginning(*beyond)
+        return beyond
+
+    async def load_committed(self, tp: TP) -> Committed:
+        """The last commit of a partition and the range of its log."""
+        consumer = self._ensure_consumer()
+        coordinator = consumer._coordinator
         key = TopicPartition(tp.topic, tp.partition)
-        found = (await self._ensure_consumer()._coordinator.fetch_committed_offsets([key])).get(key)
-        return (None, "") if found is None or found.offset < 0 else (found.offset, found.metadata or "")
+        generation = int(coordinator.generation)
+        found = (await coordinator.fetch_committed_offsets([key])).get(key)
+        start, end = await consumer.beginning_offsets([key]), await consumer.end_offsets([key])
+        is_there = found is not None and found.offset >= 0
+        return Committed(
+            found.offset if is_there else None,
+            (found.metadata or "") if is_there else "",
+            int(start[key]),
+            int(end[key]),
+            generation,
+        )
 
     async def log_start(self, tp: TP) -> int:
         """First offset that the log still has."""
         key = TopicPartition(tp.topic, tp.partition)
-        offsets = await self._ensure_consumer().beginning_offsets([key])
-        return int(offsets[key])
+        return int((await self._ensure_consumer().beginning_offsets([key]))[key])
 
-    async def commit_positions(self, positions: dict[TP, Position]) -> None:
+    async def commit_positions(self, positions: dict[TP, Position], group_generation: int) -> None:
         """Commit offsets and metadata in one request.
 
         Raises:
-            aiokafka.errors.KafkaError: the broker did not acknowledge it.
+            aiokafka.errors.KafkaError: the broker did not acknowledge it, or the group has rebalanced.
+            TimeoutError: it did not answer in time.
         """
-        await self._ensure_consumer().commit(
+        consumer = self._ensure_consumer()
+        if consumer._coordinator.generation != group_generation:
+            raise CommitFailedError("the group has rebalanced since these positions were computed")
+        request = consumer.commit(
             {
                 TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(position.offset, position.metadata())
                 for tp, position in positions.items()
             }
         )
+        await asyncio.wait_for(request, _COMMIT_DEADLINE_S)
 
 
 class ExactConsumer(Consumer):  # type: ignore[misc]  # faust has no types
@@ -80,9 +178,12 @@ class ExactConsumer(Consumer):  # type: ignore[misc]  # faust has no types
         self._acked_index[tp].clear()
         return None
 
-    async def load_position(self, tp: TP) -> tuple[int | None, str]:
-        """See :meth:`ExactThread.load_position`."""
-        found: tuple[int | None, str] = await self._thread.call_thread(self._thread.load_position, tp)
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust would complain that nothing is ever committed; streams.watchdog looks after progress."""
+
+    async def load_committed(self, tp: TP) -> Committed:
+        """See :meth:`ExactThread.load_committed`."""
+        found: Committed = await self._thread.call_thread(self._thread.load_committed, tp)
         return found
 
     async def log_start(self, tp: TP) -> int:
@@ -90,9 +191,9 @@ class ExactConsumer(Consumer):  # type: ignore[misc]  # faust has no types
         offset: int = await self._thread.call_thread(self._thread.log_start, tp)
         return offset
 
-    async def commit_positions(self, positions: dict[TP, Position]) -> None:
+    async def commit_positions(self, positions: dict[TP, Position], group_generation: int) -> None:
         """See :meth:`ExactThread.commit_positions`."""
-        await self._thread.call_thread(self._thread.commit_positions, positions)
+        await self._thread.call_thread(self._thread.commit_positions, positions, group_generation)
 
 
 class ExactTransport(Transport):  # type: ignore[misc]  # faust has no types

@@ -9,6 +9,7 @@ So a window is kept, and the commit held at its first record, until everything u
 after a restart the same batches are recognised again.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,12 +18,13 @@ from numpy.typing import NDArray
 from flamebus.errors import BadDataError
 from flamebus.profile import F64, HOST_ATTRIBUTE, I64, UNKNOWN_SERVICE, Resource, SampleBatch, attribute, service_of
 from flamebus.window import MAX_CLOCK_SKEW_NS, Watermark, Window, window_start, window_starts
-from flamebus.window_profile import LogRange, WindowProfile
+from flamebus.window_profile import LogRange
 from flamebus.wire.batch import decode_batch
 from flamebus.wire.tick import decode_tick, is_tick
 from streams.cells import Additions, Cell
+from streams.closed import ClosedWindow
 from streams.position import Position
-from streams.stacks import StackDictionary
+from streams.stacks import MAX_BYTES, Numbers, StackCatalogue
 
 BatchKey = tuple[str, str, bytes]
 
@@ -34,15 +36,6 @@ class Record:
     offset: int
     append_unix_nano: int
     value: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ClosedWindow:
-    """A finished window of this partition: one profile per (service, kind), sorted."""
-
-    window: Window
-    origin: LogRange
-    profiles: tuple[WindowProfile, ...]
 
 
 @dataclass(slots=True)
@@ -57,6 +50,7 @@ class Counts:
     duplicate_batches: int = 0
     ghost_windows: int = 0
     partial_windows: int = 0
+    partial_samples: float = 0.0
 
 
 @dataclass(slots=True)
@@ -77,30 +71,25 @@ class PartitionWindows:
     Args:
         topic, partition: where the log lies.
         size_ns, lateness_ns: of windows, and how long the watermark trails.
-        position: the last commit; ``None`` starts afresh.
-        is_partial_start: the log's beginning is gone and there is no commit, so the first window misses records: it is
-            rebuilt but not emitted, lest it overwrite a complete one.
+        position: the last commit, or where the log starts; ``None`` is the beginning of everything.
     """
 
     def __init__(
-        self,
-        topic: str,
-        partition: int,
-        size_ns: int,
-        lateness_ns: int,
-        position: Position | None = None,
-        is_partial_start: bool = False,  # noqa: FBT001, FBT002 - part of the state, not a switch
+        self, topic: str, partition: int, size_ns: int, lateness_ns: int, position: Position | None = None
     ) -> None:
+        position = position or Position(0)
         self._topic = topic
         self._partition = partition
         self._size_ns = size_ns
-        self._watermark = Watermark(position.watermark_unix_nano if position else 0, lateness_ns)
-        self._emitted_floor = position.emitted_up_to_unix_nano if position else 0
-        self._next_offset = position.offset if position else 0
-        self._is_partial_start = is_partial_start
+        self._watermark = Watermark(position.watermark_unix_nano, lateness_ns)
+        self._emitted_floor = position.emitted_up_to_unix_nano
+        self._next_offset = position.offset
+        self._is_partial_start = position.is_partial
         self._windows: dict[int, _OpenWindow] = {}
         self._dead_letters: dict[int, int] = {}
-        self._stacks = StackDictionary()
+        self._partial_floor = 0
+        self._stacks = StackCatalogue()
+        self._max_stack_bytes = MAX_BYTES
         self.counts = Counts()
 
     @property
@@ -136,16 +125,16 @@ class PartitionWindows:
         if latest > record.append_unix_nano + MAX_CLOCK_SKEW_NS:
             ahead_s = (latest - record.append_unix_nano) / 1e9
             raise BadDataError("clock_skew", f"host {batch.host!r} is {ahead_s:.1f} s ahead of the broker's clock")
-        self._stacks.learn(batch.tables)
+        known = self._stacks.learn(batch.tables)
         if self._is_partial_start:
             self._is_partial_start = False
-            self._emitted_floor = window_start(latest, self._size_ns) + self._size_ns
-            self.counts.partial_windows += 1
+            self._partial_floor = window_start(latest, self._size_ns) + self._size_ns
+            self._emitted_floor = max(self._emitted_floor, self._partial_floor)
         key = (batch.host, batch.kind, batch.batch_id)
         if self._is_known(key):
             self.counts.duplicate_batches += 1
         else:
-            self._add_batch(record.offset, batch, key, times)
+            self._add_batch(_Taken(record.offset, batch, key, known, times))
         return latest
 
     def _is_known(self, key: BatchKey) -> bool:
@@ -158,49 +147,45 @@ class PartitionWindows:
             key in window.batch_keys for window in self._windows.values() if window.window.end_unix_nano > horizon
         )
 
-    def _add_batch(self, offset: int, batch: SampleBatch, key: BatchKey, times: I64) -> None:
+    def _add_batch(self, taken: "_Taken") -> None:
+        batch = taken.batch
         self.counts.batches += 1
-        starts = window_starts(times, self._size_ns)
-        totals, weights = batch.samples.totals(), batch.samples.weight.astype(np.float64)
-        self.counts.samples += float(weights.sum())
-        by_service = _resources_by_service(batch)
-        services = tuple(by_service)
-        service_rows = np.array([services.index(service_of(r)) for r in batch.tables.resources], dtype=np.intp)
-        sample_service = service_rows[batch.samples.resource] if len(batch.samples) else np.zeros(0, dtype=np.intp)
-        for start in np.unique(starts).tolist():
-            in_window = starts == start
-            for number, service in enumerate(services):
-                rows = np.flatnonzero(in_window & (sample_service == number))
-                if len(rows):
-                    self._add_rows(offset, batch, key, _Part(service, start, rows, totals, weights, times))
+        self.counts.samples += float(taken.weights.sum())
+        services = [service_of(resource) for resource in batch.tables.resources]
+        for part in _parts(taken, services, self._size_ns):
+            self._add_rows(taken, part)
         if batch.losses or not len(batch.samples):
-            self._add_losses(offset, batch, key, services[0] if services else UNKNOWN_SERVICE)
+            self._add_losses(taken, services[0] if services else UNKNOWN_SERVICE)
 
-    def _add_rows(self, offset: int, batch: SampleBatch, key: BatchKey, part: "_Part") -> None:
-        window = self._window_for(part.start, offset)
-        window.batch_keys.add(key)
+    def _add_rows(self, taken: "_Taken", part: "_Part") -> None:
+        window = self._window_for(part.start, taken.offset)
+        window.batch_keys.add(taken.key)
+        batch, rows = taken.batch, part.rows
         cell = self._cell(window, part.service, batch)
-        rows, totals, weights = part.rows, part.totals[part.rows], part.weights[part.rows]
+        totals, weights = taken.totals[rows], taken.weights[rows]
         if window.window.start_unix_nano != part.start:
-            cell.add_late(float(weights.sum()), float(totals.sum()))
-            self.counts.late_samples += float(weights.sum())
+            late = float(weights.sum())
+            cell.add_late(late, float(totals.sum()))
+            self.counts.late_samples += late
             return
         cell.add(
             Additions(
-                stack_id=batch.tables.stacks.id[batch.samples.stack[rows]],
+                stack=batch.samples.stack[rows],
+                known=taken.known,
                 resource=batch.samples.resource[rows],
-                resources=tuple(_with_host(resource, batch.host) for resource in batch.tables.resources),
+                resources=taken.resources,
                 total=totals,
                 weight=weights,
-                offset_ns=part.times[rows] - part.start,
+                offset_ns=taken.times[rows] - part.start,
             )
         )
+        cell.merge_when_many(self._stacks)
 
-    def _add_losses(self, offset: int, batch: SampleBatch, key: BatchKey, service: str) -> None:
-        window = self._window_for(window_start(batch.start_unix_nano, self._size_ns), offset)
-        window.batch_keys.add(key)
-        if batch.losses:
-            self._cell(window, service, batch).add_losses(batch.losses)
+    def _add_losses(self, taken: "_Taken", service: str) -> None:
+        window = self._window_for(window_start(taken.batch.start_unix_nano, self._size_ns), taken.offset)
+        window.batch_keys.add(taken.key)
+        if taken.batch.losses:
+            self._cell(window, service, taken.batch).add_losses(taken.batch.losses)
 
     def _window_for(self, start: int, offset: int) -> _OpenWindow:
         """The window that starts at ``start``; when that has closed, its carrier."""
@@ -229,16 +214,33 @@ class PartitionWindows:
             window.is_closed = True
             if window.window.end_unix_nano <= self._emitted_floor or not window.cells:
                 window.is_durable = True
-                self.counts.ghost_windows += bool(window.cells)
+                self._count_ghost(window)
             else:
                 closed.append(self._finished(window))
             window.cells.clear()
         if closed:
-            self._stacks.forget_all_but(
-                {i for w in self._windows.values() for c in w.cells.values() for i in c.stack_ids()}
-            )
+            self._forget_stacks()
         self._forget()
         return closed
+
+    def _count_ghost(self, window: _OpenWindow) -> None:
+        if not window.cells:
+            return
+        if window.window.end_unix_nano <= self._partial_floor:
+            self.counts.partial_windows += 1
+            self.counts.partial_samples += sum(cell.samples() for cell in window.cells.values())
+        else:
+            self.counts.ghost_windows += 1
+
+    def _forget_stacks(self) -> None:
+        """Keep what open windows need when the catalogue has grown too large; when is decided by the log alone."""
+        if self._stacks.size_bytes() <= self._max_stack_bytes:
+            return
+        cells = [cell for window in self._windows.values() for cell in window.cells.values()]
+        self._stacks, numbers = self._stacks.kept(number for cell in cells for number in cell.known())
+        self._max_stack_bytes = MAX_BYTES + self._stacks.size_bytes()
+        for cell in cells:
+            cell.renumber(numbers)
 
     def _finished(self, window: _OpenWindow) -> ClosedWindow:
         return ClosedWindow(
@@ -280,26 +282,51 @@ class PartitionWindows:
         held = [(window.first_offset, window.watermark_before) for window in self._windows.values()]
         held += self._dead_letters.items()
         offset, watermark = min(held, default=(self._next_offset, self._watermark.unix_nano))
-        return Position(offset, watermark, self.emitted_up_to_unix_nano())
+        return Position(offset, watermark, self.emitted_up_to_unix_nano(), self._is_partial_start)
+
+
+class _Taken:
+    """A batch that is being added, with columns derived once: value × weight, weight and time of each sample."""
+
+    def __init__(self, offset: int, batch: SampleBatch, key: BatchKey, known: Numbers, times: I64) -> None:
+        self.offset = offset
+        self.batch = batch
+        self.key = key
+        self.known = known
+        self.times = times
+        self.weights = batch.samples.weight.astype(np.float64)
+        self.totals: F64 = batch.samples.value * self.weights
+        self.resources = tuple(_with_host(resource, batch.host) for resource in batch.tables.resources)
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Rows of a batch that belong to one service and window, and the whole batch's columns."""
+    """Rows of a batch that belong to one service and window."""
 
     service: str
     start: int
-    rows: NDArray[np.intp]
-    totals: F64
-    weights: F64
-    times: I64
+    rows: NDArray[np.intp] | slice
 
 
-def _resources_by_service(batch: SampleBatch) -> dict[str, list[Resource]]:
-    result: dict[str, list[Resource]] = {}
-    for resource in batch.tables.resources:
-        result.setdefault(service_of(resource), []).append(resource)
-    return result
+def _parts(taken: _Taken, services: list[str], size_ns: int) -> Iterator[_Part]:
+    """The batch's samples by window, then service; an agent's batch has one of each."""
+    times = taken.times
+    if not len(times):
+        return
+    distinct = list(dict.fromkeys(services))
+    start = window_start(int(times.min()), size_ns)
+    if len(distinct) == 1 and int(times.max()) < start + size_ns:
+        yield _Part(distinct[0], start, slice(None))
+        return
+    starts = window_starts(times, size_ns)
+    number = np.array([distinct.index(service) for service in services], dtype=np.intp)
+    service_of_sample = number[taken.batch.samples.resource]
+    for begin in np.unique(starts).tolist():
+        in_window = starts == begin
+        for row, service in enumerate(distinct):
+            rows = np.flatnonzero(in_window & (service_of_sample == row))
+            if len(rows):
+                yield _Part(service, begin, rows)
 
 
 def _with_host(resource: Resource, host: str) -> Resource:

@@ -1,7 +1,10 @@
 """``flamebus stream``: run a stream worker."""
 
+import gc
 import logging
+import os
 import sys
+import threading
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,19 +12,23 @@ import typer
 from flamebus import metrics
 from flamebus.cli.options import BusOption, ConfigOption, PrefixOption, StoreOption
 from flamebus.config import Settings, load
-from flamebus.errors import BusUnavailableError
+from flamebus.errors import BusUnavailableError, FlamebusError
 
 if TYPE_CHECKING:
     import asyncio
 
-    import faust
-
+    from streams.app import StreamApp
     from streams.worker import Worker
 
 EXIT_RESTART = 18
 """Something unexpected: the supervisor starts us again, and the log is read from the commit."""
 
-_CONNECT_DEADLINE_S = 15
+_CONNECT_DEADLINE_S = 8
+_STOP_DEADLINE_S = 18
+"""An orderly end may take this long; a broker that hangs may not keep us, and ``flamebus down`` waits 20 s."""
+
+_GC_THRESHOLD = 100_000
+"""Allocations between collections: we make hardly a cycle, and the stacks kept are many objects to go through."""
 
 
 def register(app: typer.Typer, verb: str) -> None:
@@ -56,36 +63,69 @@ def stream(
 
 
 def run(settings: Settings) -> int:
-    """Run a worker; its exit code."""
+    """Run a worker; its exit code.
+
+    Raises:
+        UnavailableError: bus, store or InfluxDB cannot be used at start; later they are waited for.
+    """
     import asyncio
 
+    from flamebus.clock import SystemClock
     from streams.app import build_app
     from streams.worker import Worker
 
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     check_bus(settings)
-    worker = Worker(settings)
-    loop.run_until_complete(worker.start())
-    app = build_app(settings, worker)
-    return _execute(app, worker, loop)
+
+    async def connected() -> Worker:
+        worker = Worker(settings, SystemClock())
+        try:
+            await worker.start()
+        except FlamebusError:
+            await worker.stop()
+            raise
+        return worker
+
+    worker = loop.run_until_complete(connected())
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD)
+    return _execute(build_app(settings, worker), worker, loop)
 
 
-def _execute(app: "faust.App", worker: "Worker", loop: "asyncio.AbstractEventLoop") -> int:
+def _execute(app: "StreamApp", worker: "Worker", loop: "asyncio.AbstractEventLoop") -> int:
     import faust
 
-    from streams.metrics import EXITS
+    from streams.watchdog import Watchdog
 
     faust_worker = faust.Worker(app, loglevel="warning", loop=loop, console_port=0, quiet=True)
+    watchdog = Watchdog(worker.progress, lambda _: os._exit(EXIT_RESTART))
+    app.when_stopping(lambda: _end_by_deadline(EXIT_RESTART if app.crashed else 0))
+    watchdog.start()
     try:
         faust_worker.execute_from_commandline()
     except SystemExit as end:
-        return int(end.code or 0)
-    except Exception:  # supervisor: log, count, end, be started again
-        EXITS.inc()
-        logging.getLogger("flamebus.stream").exception("unexpected error; the log will be read from the last commit")
-        return EXIT_RESTART
-    return 0
+        code = int(end.code or 0)
+    else:
+        code = 0
+    finally:
+        watchdog.stop()
+    if not code:
+        return 0
+    from streams.metrics import EXITS
+
+    EXITS.inc()
+    logging.getLogger("flamebus.stream").error(
+        "unexpected error (%r); the log will be read from the last commit", app.crash_reason
+    )
+    return EXIT_RESTART
+
+
+def _end_by_deadline(code: int) -> None:
+    """End the process when an orderly end takes too long: whatever was not finished is computed again."""
+    timer = threading.Timer(_STOP_DEADLINE_S, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
 
 
 def check_bus(settings: Settings) -> None:

@@ -6,8 +6,9 @@ something; we keep trying slowly, and say so in a metric.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 import aiohttp
@@ -16,17 +17,22 @@ from influxdb_client.rest import ApiException
 
 from flamebus.errors import InfluxUnavailableError
 from streams import metrics
-
-_log = logging.getLogger(__name__)
+from streams.sinks.health import SinkHealth
 
 Refuse = Callable[[str, str], Awaitable[None]]
 """Takes a line that InfluxDB will never take, and why."""
 
 _MAX_LINES = 5_000
-_FIRST_BACKOFF_S, _MAX_BACKOFF_S, _MENDING_S = 0.2, 10.0, 5.0
+_FIRST_BACKOFF_S, _MAX_BACKOFF_S, _MENDING_S, _MAX_ASKED_S = 0.2, 10.0, 5.0, 60.0
 _TIMEOUT_MS = 20_000
 _SPLIT = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.REQUEST_ENTITY_TOO_LARGE}
-_NEEDS_A_PERSON = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
+_MEND = {
+    HTTPStatus.UNAUTHORIZED: "it refuses our token; give one with --influx-token",
+    HTTPStatus.FORBIDDEN: "our token may not write to the bucket; give one that may with --influx-token",
+    HTTPStatus.NOT_FOUND: "organisation or bucket are not there; create them, or name others with --influx-org and "
+    "--influx-bucket",
+}
+_BROKEN = (aiohttp.ClientError, OSError, TimeoutError)
 
 
 class InfluxSink:
@@ -36,66 +42,62 @@ class InfluxSink:
         self._url, self._org, self._bucket = url, org, bucket
         self._refuse = refuse
         self._client = InfluxDBClientAsync(url=url, token=token, org=org, timeout=_TIMEOUT_MS, enable_gzip=True)
+        self._where = f"InfluxDB at {url}, organisation {org!r}, bucket {bucket!r}"
+        self.health = SinkHealth("influxdb")
 
     async def check(self) -> None:
-        """Prove at start that address, token and bucket are right, by writing nothing.
+        """Prove at start that address, token, organisation and bucket are right, by writing a comment.
 
         Raises:
             InfluxUnavailableError: one of them is not; the message says which.
         """
-        where = f"InfluxDB at {self._url}"
         try:
-            found = await self._client.query_api().query(f'buckets() |> filter(fn: (r) => r.name == "{self._bucket}")')
+            await self._send(["# flamebus can write here"])
         except ApiException as error:
-            if error.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-                raise InfluxUnavailableError(f"{where} refuses our token; give one with --influx-token") from error
-            raise InfluxUnavailableError(f"{where} answers {error.status}: {error.message or error.reason}") from error
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise InfluxUnavailableError(f"{where} cannot be reached: {error}; check --influx-url") from error
-        if not found:
-            raise InfluxUnavailableError(
-                f"{where} has no bucket {self._bucket!r} that this token may see in {self._org!r}; create it, or name "
-                "another with --influx-bucket"
-            )
+            what = _MEND.get(error.status, f"it answers {error.status}: {_words(error)}")
+            raise InfluxUnavailableError(f"{self._where}: {what}") from error
+        except _BROKEN as error:
+            raise InfluxUnavailableError(f"{self._where}: cannot be reached ({error}); check --influx-url") from error
 
     async def write(self, lines: Sequence[str]) -> None:
         """Write all lines; returns when InfluxDB has them or has refused them for good."""
         for first in range(0, len(lines), _MAX_LINES):
             await self._write_part(lines[first : first + _MAX_LINES])
 
+    async def _send(self, lines: Sequence[str]) -> None:
+        await self._client.write_api().write(self._bucket, self._org, "\n".join(lines), write_precision="ns")
+
     async def _write_part(self, lines: Sequence[str]) -> None:
         backoff_s = _FIRST_BACKOFF_S
         while True:
             try:
-                await self._client.write_api().write(self._bucket, self._org, "\n".join(lines), write_precision="ns")
+                await self._send(lines)
             except ApiException as error:
                 if error.status in _SPLIT:
-                    await self._write_halves(lines, str(error.message or error.reason))
+                    await self._write_halves(lines, _words(error))
                     return
-                pause_s = self._pause(error, backoff_s)
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                metrics.SINK_RETRIES.labels("influxdb", type(error).__name__).inc()
+                pause_s = self._pause_s(error, backoff_s)
+            except _BROKEN as error:
+                self.health.failed(type(error).__name__, f"{self._where} cannot be reached: {error!r}")
                 pause_s = backoff_s
             else:
                 metrics.POINTS.inc(len(lines))
-                metrics.SINK_BLOCKED.labels("influxdb").set(0)
+                self.health.worked()
                 return
             await asyncio.sleep(pause_s)
             backoff_s = min(backoff_s * 2, _MAX_BACKOFF_S)
 
-    def _pause(self, error: ApiException, backoff_s: float) -> float:
-        metrics.SINK_RETRIES.labels("influxdb", str(error.status)).inc()
-        if error.status in _NEEDS_A_PERSON:
-            metrics.SINK_BLOCKED.labels("influxdb").set(1)
-            _log.error("InfluxDB refuses us (%s %s): mend token or bucket", error.status, error.reason)
+    def _pause_s(self, error: ApiException, backoff_s: float) -> float:
+        mend = _MEND.get(error.status)
+        self.health.failed(str(error.status), f"{self._where}: {mend or _words(error)}")
+        if mend:
             return _MENDING_S
-        asked = (error.headers or {}).get("Retry-After", "")
-        return float(asked) if asked.isdecimal() else backoff_s
+        return asked_pause_s((error.headers or {}).get("Retry-After", ""), datetime.now(UTC)) or backoff_s
 
     async def _write_halves(self, lines: Sequence[str], why: str) -> None:
         if len(lines) == 1:
-            metrics.REFUSED_LINES.inc()
             await self._refuse(lines[0], why)
+            metrics.REFUSED_LINES.inc()
             return
         middle = len(lines) // 2
         await self._write_part(lines[:middle])
@@ -104,3 +106,18 @@ class InfluxSink:
     async def close(self) -> None:
         """Close connections."""
         await self._client.close()
+
+
+def _words(error: ApiException) -> str:
+    return str(error.message or error.reason)
+
+
+def asked_pause_s(retry_after: str, now: datetime) -> float:
+    """Seconds that a Retry-After header asks for, as a number or date (RFC 9110, 10.2.3), at most a minute; else 0."""
+    if retry_after.isdecimal():
+        return min(float(retry_after), _MAX_ASKED_S)
+    try:
+        asked = (parsedate_to_datetime(retry_after) - now).total_seconds()
+    except (ValueError, TypeError):
+        return 0.0
+    return min(max(asked, 0.0), _MAX_ASKED_S)

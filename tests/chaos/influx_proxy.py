@@ -86,7 +86,9 @@ class InfluxProxy:
 
     def _remember(self, body: bytes) -> None:
         with self._lock:
-            for line in body.decode().splitlines():
+            for line in body.decode().split("\n"):
+                if line.startswith("#"):
+                    continue
                 series, fields, time = _split_line(line)
                 self.points[series, time].append(dict(_FIELD.findall(fields)))
 

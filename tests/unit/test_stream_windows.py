@@ -13,11 +13,13 @@ from flamebus.frames import Line, Location, Mapping
 from flamebus.profile import Loss, SampleBatch, Samples, SampleType
 from flamebus.tables import TablesBuilder
 from flamebus.wire.batch import encode_batch
+from flamebus.wire.splitting import split
 from flamebus.wire.tick import Tick, encode_tick
+from streams.closed import ClosedWindow
 from streams.hotspots import rank
-from streams.merged import exact_rows, window_batches
+from streams.merged import exact_rows, window_batch
 from streams.position import Position
-from streams.windows import ClosedWindow, PartitionWindows, Record
+from streams.windows import PartitionWindows, Record
 
 SECOND = 10**9
 SIZE = 10 * SECOND
@@ -63,8 +65,8 @@ def tick(offset: int, at: int) -> Record:
     return Record(offset, at, encode_tick(Tick(at)))
 
 
-def fresh(position: Position | None = None, *, is_partial_start: bool = False) -> PartitionWindows:
-    return PartitionWindows("t", 3, SIZE, LATENESS, position, is_partial_start)
+def fresh(position: Position | None = None) -> PartitionWindows:
+    return PartitionWindows("t", 3, SIZE, LATENESS, position or Position(0))
 
 
 def emitted(windows: list[ClosedWindow]) -> dict[tuple[int, str], float]:
@@ -96,7 +98,7 @@ def test_late_samples_are_counted_in_the_window_of_the_watermark() -> None:
     assert closed.window.start_unix_nano == START + SIZE
     assert closed.profiles[0].late_samples == weight_of(late)
     assert closed.profiles[0].total == 0
-    assert rank(closed.profiles[0], 5).late == weight_of(late)
+    assert rank(closed.parts[0], 5).late == weight_of(late)
 
 
 def test_a_duplicate_counts_once_even_when_late() -> None:
@@ -145,12 +147,12 @@ def test_losses_travel_with_their_window() -> None:
     windows, item = fresh(), batch(random.Random(7), START)
     windows.add(record(0, replace(item, losses=(Loss("ring_full", 5), Loss("spool_full", 7)))))
     windows.add(tick(1, START + SIZE + LATENESS))
-    report = rank(windows.take_closed()[0].profiles[0], 5)
+    report = rank(windows.take_closed()[0].parts[0], 5)
     assert (report.lost, report.dropped) == (5, 7)
 
 
 def test_a_partial_start_rebuilds_but_does_not_emit_the_first_window() -> None:
-    windows, rng = fresh(is_partial_start=True), random.Random(8)
+    windows, rng = fresh(Position(100, is_partial=True)), random.Random(8)
     second = batch(rng, START + SIZE)
     windows.add(record(100, batch(rng, START)))
     windows.add(record(101, second))
@@ -242,8 +244,8 @@ def test_hotspots_add_up_and_rank() -> None:
     for offset in range(20):
         windows.add(record(offset, batch(rng, START, host=f"h{offset % 3}")))
     windows.add(tick(20, START + SIZE + LATENESS))
-    profile = windows.take_closed()[0].profiles[0]
-    report = rank(profile, 3)
+    closed = windows.take_closed()[0].parts[0]
+    profile, report = closed.profile, rank(closed, 3)
     assert report.hosts == 3
     assert sum(function.self_value for function in report.functions) == report.total == profile.total
     assert report.functions[-1].function == "__other__"
@@ -260,8 +262,9 @@ def test_window_batches_keep_both_sums(max_bytes: int) -> None:
     for offset in range(10):
         windows.add(record(offset, batch(rng, START)))
     windows.add(tick(10, START + SIZE + LATENESS))
-    profile = windows.take_closed()[0].profiles[0]
-    batches = list(window_batches(profile, "t", max_bytes))
+    closed = windows.take_closed()[0].parts[0]
+    profile = closed.profile
+    batches = list(split(window_batch(closed, "t"), max_bytes))
     assert (len(batches) > 1) == (max_bytes < 500_000)
     assert sum(int(b.samples.totals().sum()) for b in batches) == profile.total
     assert sum(float(b.samples.weight.sum()) for b in batches) == profile.samples
