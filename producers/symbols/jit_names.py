@@ -9,7 +9,7 @@ from flamebus.frames import FrameKind
 from producers.symbols.demangle import bounded
 
 _V8 = re.compile(
-    r"(?P<code>JS|LazyCompile|Function|Script|Eval|InterpretedFunction):(?P<tier>[~^+*'=]?) ?(?P<function>.*?)"
+    r"(?P<code>JS|LazyCompile|Function|Script|Eval|InterpretedFunction):[~^+*'=]?(?P<function>.*?)"
     r"(?: (?P<file>[^ ]+):(?P<line>\d+):\d+)?",
     re.DOTALL,
 )

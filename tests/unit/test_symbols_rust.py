@@ -15,7 +15,10 @@ V8 = "_ZN2v88internal6Parser12SkipFunctionEiPKNS0_12AstRawStringENS0_12FunctionK
         ("_ZN4core3fmt9Formatter3pad17h0123456789abcdefE", "core::fmt::Formatter::pad"),
         ("_ZN4core3fmt9Formatter3pad17h0123456789abcdefE.llvm.123", "core::fmt::Formatter::pad"),
         ("_RNvNtCsjNCC13XBQJc_3ryu6pretty8format64", "ryu::pretty::format64"),
-        ("_RNCNCNvMs_NtCs7k_5crate6TyCtxt11debug_stats00B2_", "<crate::TyCtxt>::debug_stats::{closure#0}::{closure#0}"),
+        (
+            "_RNvNtNCNvMso_NtNtCsdadwybgsbvk_12rustc_middle2ty7contextNtBb_6TyCtxt11debug_stats05inner2go",
+            "<rustc_middle::ty::context::TyCtxt>::debug_stats::{closure#0}::inner::go",
+        ),
         ("_ZN3foo3barE", None),
         (V8, None),
         ("main", None),
