@@ -27,12 +27,14 @@ _RETRY_S = 1.0
 _WARN_EVERY_S = 30.0
 _PERMANENT = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD})
 _NO_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
+COMPRESSION_LEVEL = 9
+"""Of zstd: 2 % smaller than 6 for another millisecond in ten seconds; 12 takes ten and gains half a percent."""
 _SETTINGS: dict[str, str | int | bool] = {
     "client.id": "flamebus-agent",
     "enable.idempotence": True,
     "acks": "all",
     "compression.type": "zstd",
-    "compression.level": 6,
+    "compression.level": COMPRESSION_LEVEL,
     "linger.ms": 300,  # long enough that all services' batches of an interval share one compressed record batch
     "batch.size": 1_000_000,
     "message.timeout.ms": 0,  # librdkafka retries in order for ever; memory is bounded by what we put in flight
@@ -247,3 +249,4 @@ class KafkaSink:
         self._in_flight.clear()
         self._producer.purge()
         self._producer.poll(0)
+        self._spool.close()
