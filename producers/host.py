@@ -29,6 +29,8 @@ class LiveHost:
     ) -> None:
         self._proc, self._files, self._user, self._kernel = proc, files, user, kernel
         self.processes = processes
+        self.pause: Callable[[], None] = lambda: None
+        """Called now and then while names are looked up, which may take long: for what cannot wait that long."""
 
     def follow(self, events: Sequence[ProcessEvent]) -> None:
         """Take note of what happened to processes."""
@@ -63,6 +65,7 @@ class LiveHost:
 
     def user_locations(self, image: Image, addresses: Sequence[int]) -> Sequence[Named]:
         """Function of each address, else file and address in its numbering, else what kind of memory it is."""
+        self.pause()
         process, opened = ProcessKey(image.tgid, image.key), dict[int, "ElfImage | None"]()
 
         def opener(mapped: Mapped) -> ElfImage | None:

@@ -209,7 +209,7 @@ class Processes:
 
     def _after_missed_exec(self, image: Image) -> Image | None:
         # Base names only: a path depends on whose root it is told from.
-        now = self._proc.executable(image.tgid).rpartition("/")[2]
+        now = (self._proc.executable(image.tgid) or "").rpartition("/")[2]
         before = (image.facts.executable if image.facts else image.executable).rpartition("/")[2]
         if not now or not before or now == before:
             return None

@@ -65,26 +65,36 @@ class ProcFs:
             is_dying=fields[0] in {b"Z", b"X"},
         )
 
-    def facts(self, tgid: int, stat: Stat) -> Facts:
-        """Who it is; parts that may not be read are empty."""
+    def facts(self, tgid: int, stat: Stat) -> Facts | None:
+        """Who it is, ``None`` when it is gone or going; parts that may not be read are empty.
+
+        Memory goes before the entry does: an ending process has no program any more, and an empty environment.
+        """
         command = self._text(tgid, "comm").rstrip("\n")
         if stat.is_kernel_thread:
             return Facts(command=command, is_kernel_thread=True)
         arguments = self._read(tgid, "cmdline", _MAX_ARGUMENT_BYTES).split(b"\0")
+        environment = _picked(self._read(tgid, "environ", _MAX_ENVIRONMENT_BYTES))
+        cgroup = cgroup_path(self._text(tgid, "cgroup"))
+        executable = self.executable(tgid)  # last: if it is there now, all that was read was there
+        if executable is None:
+            return None
         return Facts(
             command=command,
-            executable=self.executable(tgid),
+            executable=executable,
             arguments=tuple(each.decode(errors="replace") for each in arguments[:-1] or arguments[:1]),
-            environment=_picked(self._read(tgid, "environ", _MAX_ENVIRONMENT_BYTES)),
-            cgroup=cgroup_path(self._text(tgid, "cgroup")),
+            environment=environment,
+            cgroup=cgroup,
         )
 
-    def executable(self, tgid: int) -> str:
-        """Path of the program in its own mount namespace; empty when it has none or may not be seen."""
+    def executable(self, tgid: int) -> str | None:
+        """Path of the program in its own mount namespace; empty when it may not be seen, ``None`` when it is gone."""
         try:
             return str(Path(f"{self.root}/{tgid}/exe").readlink()).removesuffix(_DELETED)
-        except OSError:
+        except PermissionError:
             return ""
+        except OSError:
+            return None
 
     def thread_name(self, tgid: int, tid: int) -> str:
         """Name of a thread, empty when it has gone."""

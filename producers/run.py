@@ -76,6 +76,7 @@ class Agent:
         """
         parts = self._parts
         watch = Watch(parts.sideband, parts.producer, parts.host, stop_descriptor)
+        parts.host.pause = watch.glance_if_due
         now = time.monotonic_ns()
         end = None if duration_ns is None else now + duration_ns
         next_drain, next_cut = now + DRAIN_NS, self._cut_after(time.time_ns())

@@ -51,6 +51,7 @@ class Watch:
         self._either.register(stop_descriptor, select.POLLIN)
         self._either.register(sideband.fileno(), select.POLLIN)
         self._glance_until_ns = 0
+        self._next_glance_ns = 0
 
     def rest(self, until_ns: int) -> None:
         """Sleep until a time of the monotonic clock, or until a stop is asked for."""
@@ -66,7 +67,16 @@ class Watch:
             elif woken:
                 return
 
+    def glance_if_due(self) -> None:
+        """For whoever keeps the loop busy for long: the same look at programs that start, if it is time for one."""
+        now = self._monotonic_ns()
+        if now >= self._next_glance_ns:
+            self._next_glance_ns = now + GLANCE_NS
+            if now < self._glance_until_ns or self._sideband.woken():
+                self._glance()
+
     def _glance(self) -> None:
+        self._next_glance_ns = self._monotonic_ns() + GLANCE_NS
         processes = self._host.processes
         before = processes.born_count
         self._host.follow(self._sideband.drain())

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from producers.host import LiveHost
     from producers.kernel.sideband import Sideband
     from producers.run import Agent
+    from producers.service_rules import ServiceRules
     from producers.sink import KafkaSink
 
 
@@ -78,10 +79,13 @@ def agent(
 
 def _run(settings: "Settings", tgid: int, duration_ns: int | None) -> None:
     from producers.lock import HostLock
+    from producers.service_rules import read_rules
 
+    # What the caller got wrong is said first, whatever else runs on this host.
+    rules, servers = read_rules(settings.service_rules), settings.bootstrap_servers
     lock = HostLock()
     try:
-        runner, sink, producer, sideband = _build(settings, tgid)
+        runner, sink, producer, sideband = _build(settings, tgid, servers, _live_host(settings, rules))
         if settings.metrics_listen:
             metrics.serve(settings.metrics_listen)
         reader, writer = socket.socketpair()
@@ -104,7 +108,9 @@ def _run(settings: "Settings", tgid: int, duration_ns: int | None) -> None:
         lock.release()
 
 
-def _build(settings: "Settings", tgid: int) -> "tuple[Agent, KafkaSink, CpuProducer, Sideband]":
+def _build(
+    settings: "Settings", tgid: int, servers: str, live: "LiveHost"
+) -> "tuple[Agent, KafkaSink, CpuProducer, Sideband]":
     from importlib.metadata import version
 
     from producers.batcher import Batcher, Sender
@@ -119,28 +125,26 @@ def _build(settings: "Settings", tgid: int) -> "tuple[Agent, KafkaSink, CpuProdu
     host, period_ns, losses = socket.gethostname(), round(10**9 / settings.hz), LossLedger()
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     sender = Sender(os.urandom(8), host, boot_id, version("flamebus"), "cpu", CPU_SAMPLE_TYPE, period_ns)
-    processes = _processes(settings)
-    sink = KafkaSink(settings.bootstrap_servers, Spool(Path(settings.spool), settings.spool_bytes), losses)
+    sink = KafkaSink(servers, Spool(Path(settings.spool), settings.spool_bytes), losses)
     producer, sideband = CpuProducer(only_tgid=tgid), Sideband()
-    resolver = SampleResolver(processes, period_ns, producer.forget_stacks)
-    parts = Parts(producer, sideband, processes, resolver, Batcher(sender, settings.interval, losses), losses, sink)
+    resolver = SampleResolver(live, period_ns, producer.forget_stacks)
+    parts = Parts(producer, sideband, live, resolver, Batcher(sender, settings.interval, losses), losses, sink)
     return Agent(parts, host, settings.topic_prefix, settings.interval), sink, producer, sideband
 
 
-def _processes(settings: "Settings") -> "LiveHost":
+def _live_host(settings: "Settings", rules: "ServiceRules") -> "LiveHost":
     """Who runs here, by the rules of the settings."""
     from producers.host import LiveHost
     from producers.identity import identify
     from producers.mapped_files import MappedFiles
     from producers.processes import Processes
     from producers.procfs import ProcFs
-    from producers.service_rules import read_rules
     from producers.symbols.images import Images
     from producers.symbols.kernel import KernelSymbols
     from producers.symbols.user import UserSymbols
 
     proc = ProcFs()
-    who = partial(identify, rules=read_rules(settings.service_rules), service=settings.service)
+    who = partial(identify, rules=rules, service=settings.service)
     images = Images(settings.symbol_cache_bytes)
     files, user = MappedFiles(images, proc.root), UserSymbols(images, proc.root)
     return LiveHost(proc, Processes(proc, who), files, user, KernelSymbols())

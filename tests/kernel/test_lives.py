@@ -43,13 +43,13 @@ def lives(folder: Path) -> None:
     hidden = brief(folder, "hidden")
     (folder / "mount").mkdir()
     in_own_namespaces(
-        f"mount -t tmpfs none {folder}/mount; cp {hidden} {folder}/mount/only-there; {folder}/mount/only-there 50"
+        f"mount -t tmpfs none {folder}/mount; cp {hidden} {folder}/mount/only-there; {folder}/mount/only-there 300"
     )
     (folder / "root").mkdir()
     brief(folder / "root", "in-other-root", "-static")
-    in_own_namespaces(f"chroot {folder}/root /in-other-root 50")
+    in_own_namespaces(f"chroot {folder}/root /in-other-root 300")
     deleted = brief(folder, "deleted")
-    with subprocess.Popen([str(deleted), "100"]) as process:
+    with subprocess.Popen([str(deleted), "300"]) as process:
         deleted.unlink()
         process.wait()
     replaced = brief(folder, "replaced")
