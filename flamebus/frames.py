@@ -93,8 +93,9 @@ class Location:
 
     Attributes:
         mapping: the file it lies in.
-        address: address in that file's own numbering (ELF virtual address). When resolved it is the function's start,
-            so that samples all over one function share a location; when not, the sampled address.
+        address: address in that file's own numbering (ELF virtual address), which an unresolved location is shown by. A
+            resolved one is known by its lines and needs none; our agent sends 0, so that samples all over a function,
+            and the builds of a file, share a location. Whoever imports profiles may keep theirs.
         kind: which world it belongs to.
         lines: functions at this address, innermost (inlined) first; empty when unresolved.
     """

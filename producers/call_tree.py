@@ -63,7 +63,9 @@ class CallTree:
         return len(self._parent)
 
     def location(self, location: Location) -> int:
-        """Row of a location."""
+        """Row of a location; one that has lines is known by them, and loses its address: see ``frames.Location``."""
+        if location.lines and location.address:
+            location = replace(location, address=0)
         row = self._locations.get(location)
         if row is None:
             row = self._locations[location] = len(self._locations)

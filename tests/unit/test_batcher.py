@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +23,7 @@ SENDER = Sender(b"session!", "host-1", "boot", "0.1", "cpu", SampleType("cpu", "
 def location(name: str) -> Location:
     if name.startswith("0x"):
         return Location(Mapping("/usr/lib/libfoo.so", "ab12", 0x1000, 0x9000, 0), int(name, 16))
-    return Location(Mapping("/usr/bin/app"), len(name) * 16, FrameKind.NATIVE, (Line(name, f"{name}.c", 3),))
+    return Location(Mapping("/usr/bin/app"), 0, FrameKind.NATIVE, (Line(name, f"{name}.c", 3),))
 
 
 def samples(dictionary: Dictionary, rows: list[tuple[int, str, list[str]]]) -> ResolvedSamples:
@@ -98,6 +100,32 @@ def test_losses_go_with_their_service_and_the_hosts_with_the_largest_batch() -> 
     (alone,) = batcher.cut(START + 2 * INTERVAL, START + INTERVAL)
     assert (alone.service, alone.batch.losses) == (AGENT_SERVICE, (Loss("ring_full", 2, 20),))
     assert decode_batch(encode_batch(alone.batch)).losses == alone.batch.losses
+
+
+def test_addresses_of_a_function_are_one_location() -> None:
+    """What is resolved is known by its function: samples all over it, and its copies in other builds, are one."""
+    tree = Dictionary().tree
+    line = (Line("work", "work.c", 3),)
+    rows = {tree.location(Location(Mapping("/usr/bin/app"), address, lines=line)) for address in (0, 16, 32)}
+    assert len(rows) == 1
+    assert len({tree.location(Location(Mapping("/usr/bin/app"), address)) for address in (0, 16, 32)}) == 3
+
+
+def test_rows_are_laid_out_to_compress() -> None:
+    """Depth first, then first use: along a chain of calls the columns count up together; samples are by stack."""
+    batcher, rng = Batcher(SENDER, INTERVAL, LossLedger()), random.Random(1)
+    names = [["main", "f", "g", "h"][: rng.randint(1, 4)][::-1] for _ in range(50)]
+    batcher.add(samples(Dictionary(), [(number * 1_000_000, "a", stack) for number, stack in enumerate(names)]))
+    (found,) = batcher.cut(START + INTERVAL, START)
+    tables, rows = found.batch.tables, found.batch.samples
+    assert tables.nodes.parent.tolist() == [0, 0, 1, 2, 3]
+    assert tables.nodes.location.tolist() == [0, 0, 1, 2, 3]
+    assert tables.lines.function.tolist() == [0, 1, 2, 3]
+    assert tables.strings[:5] == ("", "main", "f", "g", "h")
+    assert tables.stacks.node.tolist() == sorted(tables.stacks.node.tolist())
+    keys = list(zip(rows.stack.tolist(), rows.time_delta.tolist(), strict=True)) if rows.time_delta is not None else []
+    assert keys == sorted(keys)
+    assert len(keys) == 50
 
 
 NAMES = st.lists(st.sampled_from(["main", "f", "g", "longer", "0x1234", "0x2000"]), max_size=12)
