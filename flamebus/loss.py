@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from flamebus.profile import Loss
 
-DROPPED_REASONS = frozenset({"spool_full", "queue_full", "too_large", "budget"})
+DROPPED_REASONS = frozenset({"spool_full", "refused", "agent_overloaded"})
 """We discarded these ourselves; every other reason, also one that we do not know, means that the kernel lost them."""
 
 

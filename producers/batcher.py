@@ -16,6 +16,7 @@ from flamebus.profile import (
     SampleType,
 )
 from flamebus.window import window_start, window_starts
+from producers import agent_metrics as metrics
 from producers.dictionary import Dictionary
 from producers.losses import AGENT_SERVICE, LossLedger
 
@@ -85,6 +86,7 @@ class Batcher:
         """Hold samples until their interval is cut; nothing is looked at, so this costs nothing per sample."""
         if self._held_count + len(samples) > MAX_HELD_SAMPLES:
             dropped = float(samples.weight.sum())
+            metrics.LOSSES.labels("agent_overloaded").inc(dropped)
             self._losses.add((Loss("agent_overloaded", round(dropped), round(dropped * self._sender.period)),))
         elif len(samples):
             self._chunks.append(samples)

@@ -250,6 +250,15 @@ class CpuProducer:
             self._wakeups.poll(left)
         return True
 
+    def fileno(self) -> int:
+        """A descriptor that becomes readable when a ring gets half full, until :meth:`is_due` is asked."""
+        return self._wakeups.fileno()
+
+    def is_due(self) -> bool:
+        """Whether a ring is half full, so that the next drain should not wait for its time."""
+        self._wakeups.poll(0)
+        return self._is_half_full()
+
     def _is_half_full(self) -> bool:
         return any(
             ring.producer_position - ring.consumer_position >= self._maps[number].spec.max_entries // 2

@@ -27,6 +27,7 @@ DRAIN_NS = 1_000_000_000
 _GRACE_NS = 100_000_000  # the kernel's timers and clocks agree to far less; and one drain takes milliseconds
 _JITTER_NS = 600_000_000
 _CLOSE_S = 3.0
+_LAST_WORDS = 3  # what a full spool drops for the last batches is reported in further ones, which are small
 
 
 def jitter_ns(host: str) -> int:
@@ -90,8 +91,9 @@ class Agent:
             if not 0 < to_cut <= 2 * self._interval_ns:
                 next_cut = self._cut_after(time.time_ns())
             parts.sink.poll()
-            watch.rest(min(next_drain, now + next_cut - time.time_ns(), end or next_drain))
+            is_due = watch.rest(min(next_drain, now + next_cut - time.time_ns(), end or next_drain))
             now = time.monotonic_ns()
+            next_drain = now if is_due else next_drain
         self._finish()
 
     def _cut_after(self, now: int) -> int:
@@ -100,10 +102,15 @@ class Agent:
         return (now - jitter) // self._interval_ns * self._interval_ns + self._interval_ns + jitter
 
     def _finish(self) -> None:
+        parts = self._parts
+        parts.producer.detach()
         self.drain()
-        self._parts.producer.stop()
+        parts.producer.stop()
         self.publish(time.time_ns() + 2 * self._interval_ns)
-        self._parts.sink.close(_CLOSE_S)
+        for _ in range(_LAST_WORDS):
+            if parts.losses.services():
+                self.publish(time.time_ns() + 2 * self._interval_ns)
+        parts.sink.close(_CLOSE_S)
 
     def drain(self) -> None:
         """Take what the kernel has, then what happened to processes until then, and resolve."""

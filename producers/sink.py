@@ -173,7 +173,7 @@ class KafkaSink:
 
     def _refuse(self, record: Record, position: Spooled | None, error: KafkaError) -> None:
         LOG.error("the bus refuses a batch of %s (%d bytes): %s", record.key, len(record.value), error.str())
-        self._losses.add(record.dropped("refused"), record.key)
+        self._drop(record, "refused")
         if position is not None:
             self._spool.delivered(position)
 
@@ -201,7 +201,7 @@ class KafkaSink:
             if flight is not None:
                 flight.position, flight.is_evicted = None, True
             else:
-                self._losses.add(each.record.dropped("spool_full"), each.record.key)
+                self._drop(each.record, "spool_full")
 
     def _drain_spool(self) -> None:
         flying = {flight.position for flight in self._in_flight.values()}
@@ -223,7 +223,11 @@ class KafkaSink:
     def _give_up_evicted(self) -> None:
         for flight in self._in_flight.values():
             if flight.is_evicted:
-                self._losses.add(flight.record.dropped("spool_full"), flight.record.key)
+                self._drop(flight.record, "spool_full")
+
+    def _drop(self, record: Record, reason: str) -> None:
+        metrics.LOSSES.labels(reason).inc(record.samples)
+        self._losses.add(record.dropped(reason), record.key)
 
     def _complain(self, error: KafkaError) -> None:
         self._is_broken = self._is_broken or error.fatal()

@@ -20,7 +20,7 @@ _YOUNG_NS = 200 * 10**6
 
 
 class Watch:
-    """Wakes for three reasons: the time is up, a stop is asked for, or programs start.
+    """Wakes when the time is up, a stop is asked for, the kernel's rings are half full, or programs start.
 
     In the last case it glances a few times at the samples that wait in the ring. Only processes that have been sampled
     are read: most short lives never are, and so cost no more than their side-band records.
@@ -45,27 +45,37 @@ class Watch:
         """
         self._sideband, self._producer, self._host = sideband, producer, host
         self._monotonic_ns = monotonic_ns
-        self._stop = select.poll()
-        self._stop.register(stop_descriptor, select.POLLIN)
-        self._either = select.poll()
-        self._either.register(stop_descriptor, select.POLLIN)
-        self._either.register(sideband.fileno(), select.POLLIN)
+        self._stop_descriptor = stop_descriptor
+        # While it glances there is no use in being woken by every program that starts.
+        self._calm, self._alert = select.poll(), select.poll()
+        for poll in (self._calm, self._alert):
+            poll.register(stop_descriptor, select.POLLIN)
+            poll.register(producer.fileno(), select.POLLIN)
+        self._alert.register(sideband.fileno(), select.POLLIN)
         self._glance_until_ns = 0
         self._next_glance_ns = 0
 
-    def rest(self, until_ns: int) -> None:
-        """Sleep until a time of the monotonic clock, or until a stop is asked for."""
+    def rest(self, until_ns: int) -> bool:
+        """Sleep until a time of the monotonic clock, or until a stop is asked for.
+
+        Returns:
+            Whether it was cut short because the kernel's rings fill up.
+        """
         while (left_ns := until_ns - self._monotonic_ns()) > 0:
             is_glancing = self._monotonic_ns() < self._glance_until_ns
             wait_ns = min(left_ns, GLANCE_NS) if is_glancing else left_ns
-            woken = (self._stop if is_glancing else self._either).poll(max(1, wait_ns // 10**6))
-            if is_glancing and not woken:
-                self._glance()
-            elif any(descriptor == self._sideband.fileno() for descriptor, _ in woken):
+            poll = self._calm if is_glancing else self._alert
+            woken = {descriptor for descriptor, _ in poll.poll(max(1, wait_ns // 10**6))}
+            if self._stop_descriptor in woken:
+                return False
+            if self._producer.fileno() in woken and self._producer.is_due():
+                return True
+            if self._sideband.fileno() in woken:
                 self._sideband.woken()
                 self._glance_until_ns = self._monotonic_ns() + GLANCE_NS
-            elif woken:
-                return
+            elif is_glancing:
+                self._glance()
+        return False
 
     def glance_if_due(self) -> None:
         """For whoever keeps the loop busy for long: the same look at programs that start, if it is time for one."""

@@ -99,6 +99,10 @@ def _run(settings: "Settings", tgid: int, duration_ns: int | None) -> None:
             producer.start(settings.hz)
             logging.getLogger("flamebus.agent").info("sampling at %d Hz, publishing to %s", settings.hz, settings.bus)
             runner.run(lambda: bool(stops), reader.fileno(), duration_ns)
+            logging.getLogger("flamebus.agent").info(
+                "ended: %d samples taken, %d records delivered, %d wait in %s",
+                runner.samples_count, sink.delivered_count, sink.waiting_count, settings.spool,
+            )  # fmt: skip
         finally:
             producer.stop()
             sideband.stop()
