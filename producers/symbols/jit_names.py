@@ -16,7 +16,7 @@ _V8 = re.compile(
 _V8_CODE = re.compile(r"(?:Builtin|BytecodeHandler|Stub|RegExp|Handler|WasmToJS|Wasm):.*", re.DOTALL)
 _CPYTHON = re.compile(r"py::(?P<function>[^:]+):(?P<file>.*)", re.DOTALL)
 _JVM_AGENT = re.compile(r"L(?P<class>[\w$/]+);::(?P<method>[^ (]+).*", re.DOTALL)
-_JVM_JCMD = re.compile(r"(?:[\w.$\[\]]+ )?(?P<class>[\w$]+(?:\.[\w$]+)+)\.(?P<method>[\w$<>]+)\(.*\)", re.DOTALL)
+_JVM_JCMD = re.compile(r"(?:[\w.$\[\]]+ )?(?P<class>[\w$]+(?:\.[\w$]+)*)\.(?P<method>[\w$<>]+)\(.*\)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
