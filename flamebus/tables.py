@@ -28,6 +28,7 @@ class TablesBuilder:
         self._functions: dict[tuple[str, str], int] = {}
         self._mappings: dict[Mapping, int] = {Mapping(): 0}
         self._locations: dict[Location, int] = {}
+        self._rows_of_objects: dict[int, tuple[Location, int]] = {}
         self._lines: list[tuple[int, int]] = []
         self._first_line: list[int] = []
         self._nodes: dict[tuple[int, int], int] = {(_ROOT, _ROOT): _ROOT}
@@ -65,6 +66,16 @@ class TablesBuilder:
         return self._functions.setdefault((line.function, line.file), len(self._functions))
 
     def _location(self, location: Location) -> int:
+        # Readers hand the same object again and again, and hashing one costs more than all else here. The object is
+        # kept, so that its id stays its own.
+        seen = self._rows_of_objects.get(id(location))
+        if seen is not None:
+            return seen[1]
+        row = self._row_of(location)
+        self._rows_of_objects[id(location)] = location, row
+        return row
+
+    def _row_of(self, location: Location) -> int:
         row = self._locations.get(location)
         if row is None:
             row = self._locations[location] = len(self._locations)

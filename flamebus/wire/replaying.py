@@ -56,14 +56,19 @@ def shifted(replayed: Replayed, shift_ns: int) -> BusRecord:
     record, batch = replayed.record, replayed.batch
     if batch is None or not shift_ns:
         return record
-    moved = replace(
+    moved = moved_batch(batch, shift_ns)
+    headers = cloud_event(moved.batch_id.hex(), "/replay", event_type(replayed.stem), moved.start_unix_nano)
+    return replace(record, value=encode_batch(moved), headers=headers)
+
+
+def moved_batch(batch: SampleBatch, shift_ns: int) -> SampleBatch:
+    """The batch with its event time moved, and an id that follows from the old one and the shift."""
+    return replace(
         batch,
         batch_id=xxhash.xxh3_128_digest(batch.batch_id + _SHIFT.pack(shift_ns)),
         start_unix_nano=batch.start_unix_nano + shift_ns,
         end_unix_nano=batch.end_unix_nano + shift_ns,
     )
-    headers = cloud_event(moved.batch_id.hex(), "/replay", event_type(replayed.stem), moved.start_unix_nano)
-    return replace(record, value=encode_batch(moved), headers=headers)
 
 
 def whole_windows(distance_ns: int, window_ns: int) -> int:
