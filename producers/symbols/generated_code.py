@@ -128,7 +128,8 @@ class GeneratedCode:
         status = self._status(tgid)
         if "NSpid" not in status or "Uid" not in status:
             return None
-        path = f"{self._proc}/{tgid}/root/tmp/perf-{status['NSpid'].split()[-1]}.map"
+        root, own_tgid = f"{self._proc}/{tgid}/root", status["NSpid"].split()[-1]
+        path = f"{root}/tmp/perf-{own_tgid}.map"
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY)
         except OSError:

@@ -254,7 +254,7 @@ def test_a_perf_map_of_another_pid_and_mount_namespace(tmp_path: Path) -> None:
     try:
         with started(["unshare", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", script]) as tgid:
             inner = descendant(tgid)
-            lines = Path(f"/proc/{inner}/root/tmp/perf-1.map")
+            lines = Path(f"/proc/{inner}/root", "tmp/perf-1.map")
             wait_for(lambda: lines.exists() and "fib " in lines.read_text())
             host = Host()
             image = host.image(inner)
