@@ -135,9 +135,8 @@ class CallTree:
             threads: the same; a thread is its id and name.
         """
         wanted, stacks = np.unique(leaves, return_inverse=True)
-        parent = np.array(self._parent, dtype=np.uint32)
-        nodes = _with_callers(wanted, parent)
-        callers = np.searchsorted(nodes, parent[nodes])
+        nodes = _with_callers(wanted, self._parent)
+        callers = np.searchsorted(nodes, _pick(self._parent, nodes))
         place = _depth_first(callers)
         order = np.argsort(place)
         leaf = place[np.searchsorted(nodes, wanted)]
@@ -172,7 +171,7 @@ class CallTree:
         strings, string = by_first_use(np.concatenate((np.zeros(1, np.uint32), *columns)))
         ends = np.cumsum([1, *map(len, columns)])[:-1]
         _, name, file, mapping_file, build_id, thread_name = np.split(string, ends)
-        start, limit, offset = np.array(self._mapping_numbers, dtype=np.uint64).reshape(-1, 3)[mappings].T.copy()
+        start, limit, offset = np.frombuffer(self._mapping_numbers, np.uint64).reshape(-1, 3)[mappings].T.copy()
         return Tables(
             strings=tuple([self._texts[row] for row in strings.tolist()]),
             functions=Functions(name, file),
@@ -189,10 +188,10 @@ class CallTree:
 
     def _lines_of(self, locations: Rows) -> tuple[Rows, U32]:
         """Rows of lines of these locations, one after another, and the place of each location's first."""
-        first = np.array(self._first_line, dtype=np.intp)
-        count = first[locations + 1] - first[locations]
+        first, end = _pick(self._first_line, locations).astype(np.intp), _pick(self._first_line, locations + 1)
+        count = end - first
         place = np.cumsum(count) - count
-        return np.repeat(first[locations] - place, count) + np.arange(int(count.sum())), place.astype(np.uint32)
+        return np.repeat(first - place, count) + np.arange(int(count.sum())), place.astype(np.uint32)
 
 
 _NONE = np.empty(0, dtype=np.uint32)
@@ -200,14 +199,18 @@ _NONE = np.empty(0, dtype=np.uint32)
 
 def _pick(column: "array[int]", rows: NDArray[np.integer]) -> Any:
     """Some elements of a growing column, in the column's own type."""
-    return np.array(column)[rows]
+    return np.frombuffer(column, dtype=column.typecode)[rows]  # the view goes at once: while it is, none can grow
 
 
-def by_first_use(rows: NDArray[np.integer]) -> tuple[Rows, U32]:
-    """The different rows in order of their first use, and the column over those alone."""
-    kept, first, renumbered = np.unique(rows, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    return kept[order].astype(np.intp), np.argsort(order)[renumbered].astype(np.uint32)
+def by_first_use(rows: Rows | U32) -> tuple[Rows, U32]:
+    """The different rows in order of their first use, and the column over those alone; nothing is sorted."""
+    size = int(rows.max()) + 1 if len(rows) else 0
+    first = np.empty(size, dtype=np.intp)
+    first[rows[::-1]] = np.arange(len(rows))[::-1]  # of several writes to a place the last one stays
+    kept = rows[first[rows] == np.arange(len(rows))].astype(np.intp)
+    number = np.empty(size, dtype=np.uint32)
+    number[kept] = np.arange(len(kept), dtype=np.uint32)
+    return kept, number[rows]
 
 
 def _depth_first(callers: Rows) -> Rows:
@@ -228,13 +231,12 @@ def _depth_first(callers: Rows) -> Rows:
     return np.array(place, dtype=np.intp)
 
 
-def _with_callers(leaves: U32, parent: U32) -> Rows:
+def _with_callers(leaves: U32, parent: "array[int]") -> Rows:
     """Rows of ``leaves`` and all their callers, the root included, ascending: a caller always comes before."""
-    needed = np.zeros(len(parent), dtype=bool)
-    needed[ROOT] = True
-    frontier = leaves
-    while len(frontier):
-        frontier = frontier[~needed[frontier]]
-        needed[frontier] = True
-        frontier = parent[frontier]
-    return np.flatnonzero(needed)
+    needed = {ROOT}
+    for leaf in leaves.tolist():
+        node = leaf
+        while node not in needed:
+            needed.add(node)
+            node = parent[node]
+    return np.array(sorted(needed), dtype=np.intp)
