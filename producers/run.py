@@ -27,7 +27,6 @@ DRAIN_NS = 1_000_000_000
 _GRACE_NS = 100_000_000  # the kernel's timers and clocks agree to far less; and one drain takes milliseconds
 _JITTER_NS = 600_000_000
 _CLOSE_S = 3.0
-_LAST_WORDS = 3  # what a full spool drops for the last batches is reported in further ones, which are small
 
 
 def jitter_ns(host: str) -> int:
@@ -107,10 +106,11 @@ class Agent:
         self.drain()
         parts.producer.stop()
         self.publish(time.time_ns() + 2 * self._interval_ns)
-        for _ in range(_LAST_WORDS):
-            if parts.losses.services():
-                self.publish(time.time_ns() + 2 * self._interval_ns)
-        parts.sink.close(_CLOSE_S)
+        parts.sink.close(_CLOSE_S, self._last_words)
+
+    def _last_words(self) -> list[Record]:
+        """What was dropped since the last batch, and would else never be told."""
+        return self._cut(time.time_ns()) if self._parts.losses.services() else []
 
     def drain(self) -> None:
         """Take what the kernel has, then what happened to processes until then, and resolve."""
@@ -138,8 +138,11 @@ class Agent:
 
     def publish(self, before_unix_nano: int) -> None:
         """Publish all intervals that ended by ``before_unix_nano``."""
+        self._parts.sink.publish(self._cut(before_unix_nano))
+
+    def _cut(self, before_unix_nano: int) -> list[Record]:
         batches = self._parts.batcher.cut(before_unix_nano, time.time_ns())
-        self._parts.sink.publish([record for batch in batches for record in self._records(batch)])
+        return [record for batch in batches for record in self._records(batch)]
 
     def _records(self, batch: ServiceBatch) -> list[Record]:
         return [self._record(batch.service, part, data) for part, data in split_encoded(batch.batch)]

@@ -7,9 +7,9 @@ the spool holds records that are not in flight, new ones queue behind them.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -24,6 +24,9 @@ _STALL_S = 5.0
 """Confirmation takes milliseconds; after this the broker counts as away and what is in flight goes to disk too."""
 _IN_FLIGHT_BYTES = 4 * 1024 * 1024
 _RETRY_S = 1.0
+_FILES_AT_LEAST = 8
+_LAST_WORDS = 3  # a report of drops may make the spool drop more; reports are small
+_T = TypeVar("_T")
 _WARN_EVERY_S = 30.0
 _PERMANENT = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD})
 _NO_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
@@ -180,13 +183,29 @@ class KafkaSink:
     def _keep(self, records: Sequence[Record]) -> None:
         """Behind everything that is in flight, which is therefore written first."""
         self._persist_in_flight()
-        _, dropped = self._spool.append(records)
-        self._count_dropped(dropped)
+        for piece in self._pieces(records, lambda record: len(record.value)):
+            _, dropped = self._spool.append(piece)
+            self._count_dropped(dropped)
+
+    def _pieces(self, items: Sequence[_T], size_of: Callable[[_T], int]) -> Iterator[list[_T]]:
+        """In files of a fraction of the spool's limit each: a file is dropped as a whole."""
+        piece: list[_T] = []
+        size = 0
+        for item in items:
+            if piece and size + size_of(item) > self._spool.limit_bytes // _FILES_AT_LEAST:
+                yield piece
+                piece, size = [], 0
+            piece.append(item)
+            size += size_of(item)
+        if piece:
+            yield piece
 
     def _persist_in_flight(self) -> None:
         bare = [flight for flight in self._in_flight.values() if flight.position is None and not flight.is_evicted]
-        if not bare:
-            return
+        for piece in self._pieces(bare, lambda flight: len(flight.record.value)):
+            self._persist(piece)
+
+    def _persist(self, bare: list[_InFlight]) -> None:
         positions, dropped = self._spool.append([flight.record for flight in bare])
         for flight, position in zip(bare, positions, strict=False):
             flight.position = position
@@ -242,8 +261,13 @@ class KafkaSink:
                 advice,
             )
 
-    def close(self, deadline_s: float) -> None:
-        """Wait up to ``deadline_s`` for confirmations, then leave the rest in the spool for the next start."""
+    def close(self, deadline_s: float, last_words: Callable[[], Sequence[Record]] = tuple) -> None:
+        """Wait up to ``deadline_s`` for confirmations, then leave the rest in the spool for the next start.
+
+        Args:
+            deadline_s: seconds.
+            last_words: records that report what even now had to be dropped; they are left as well.
+        """
         end_s = self._monotonic_s() + deadline_s
         while self.waiting_count and self._monotonic_s() < end_s:
             self._producer.poll(0.05)
@@ -253,4 +277,6 @@ class KafkaSink:
         self._in_flight.clear()
         self._producer.purge()
         self._producer.poll(0)
+        for _ in range(_LAST_WORDS):
+            self._keep(last_words())
         self._spool.close()

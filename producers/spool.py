@@ -88,7 +88,8 @@ class Spool:
             UsageError: another agent uses it.
         """
         self._folder = folder
-        self._limit_bytes = limit_bytes
+        self.limit_bytes = limit_bytes
+        """Most bytes of all files."""
         self._files: OrderedDict[int, _File] = OrderedDict()
         self.size_bytes = 0
         self.damaged_count = 0
@@ -167,9 +168,9 @@ class Spool:
         """
         data = _pack(records)
         dropped: list[Dropped] = []
-        if len(data) > self._limit_bytes:
+        if len(data) > self.limit_bytes:
             return [], [Dropped(None, record) for record in records]
-        while self.size_bytes + len(data) > self._limit_bytes and self._files:
+        while self.size_bytes + len(data) > self.limit_bytes and self._files:
             dropped += self._drop_oldest()
         while (code := self._write(self._next, data)) != 0:
             # Dropping helps a full disk only: on one that fails or has become read-only the old records stay.

@@ -83,6 +83,8 @@ def _run(settings: "Settings", tgid: int, duration_ns: int | None) -> None:
 
     # What the caller got wrong is said first, whatever else runs on this host.
     rules, servers = read_rules(settings.service_rules), settings.bootstrap_servers
+    if settings.metrics_listen:
+        metrics.split_address(settings.metrics_listen)
     lock = HostLock()
     try:
         runner, sink, producer, sideband = _build(settings, tgid, servers, _live_host(settings, rules))
