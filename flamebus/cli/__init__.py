@@ -30,9 +30,19 @@ VERBS = {
 """Verb → module in this folder and its line of help. A module has ``register(app, verb)``, which adds the verb."""
 
 
+EXIT_INTERRUPTED = 130
+"""What shells report for a program that Ctrl-C ended."""
+
+
 def build_app(arguments: Sequence[str]) -> typer.Typer:
     """The command line for these arguments: only the verb among them is imported, so ``top`` never pays for Faust."""
-    app = typer.Typer(name="flamebus", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+    app = typer.Typer(
+        name="flamebus",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,  # the pretty ones print local variables, and so tokens
+    )
     app.callback()(_root)
     wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
     for verb, (module, text) in VERBS.items():
@@ -57,5 +67,5 @@ def main() -> None:
     except FlamebusError as error:
         sys.stderr.write(f"flamebus: {error}\n")
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        sys.exit(0)
+    except KeyboardInterrupt:  # while Python reads the modules; once a verb runs, it is the verb's to answer
+        sys.exit(EXIT_INTERRUPTED)

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -175,14 +175,22 @@ class BusWriter:
 class BusReader:
     """Reads topics from a point on, without a consumer group: looking on moves nobody's offsets."""
 
-    def __init__(self, servers: str, topics: Sequence[str], *, is_from_beginning: bool) -> None:
-        """Find the topics' partitions and where each one ends now.
+    def __init__(
+        self,
+        servers: str,
+        topics: Sequence[str],
+        *,
+        is_from_beginning: bool,
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Find the topics' partitions and where each one ends now; ``is_over`` says when to end before the end.
 
         Raises:
             BusUnavailableError: no broker answers before the deadline.
             UsageError: a topic does not exist.
         """
         self._servers = servers
+        self._is_over = is_over
         self._consumer = Consumer(
             _client_config(servers)
             | {
@@ -212,7 +220,7 @@ class BusReader:
         """Everything that was in the log when the reader was made; order within each partition only."""
         open_ends = dict(self._ends)
         waited_since = time.monotonic()
-        while open_ends:
+        while open_ends and not self._is_over():
             record = self._poll()
             if record is None:
                 if time.monotonic() - waited_since > CONNECT_DEADLINE_S:
@@ -227,7 +235,7 @@ class BusReader:
 
     def for_ever(self) -> Iterator[BusRecord | None]:
         """Records as they come, and ``None`` several times a second, so that the caller can look at the time."""
-        while True:
+        while not self._is_over():
             yield self._poll()
 
     def close(self) -> None:

@@ -125,14 +125,14 @@ def warn(report: ImportReport, settings: Settings) -> None:
     of = f"of {_count(report.batches, 'batch', 'batches')}"
     if report.late:
         typer.echo(
-            f"flamebus: {report.late} {of} ended more than {format_duration(settings.lateness)} ago: a worker that is "
-            "already running counts their samples as late; give a --topic-prefix of its own, start its worker later",
+            f"flamebus: {report.late} {of}: ended more than {format_duration(settings.lateness)} ago; a worker that is "
+            "already running counts such samples as late; give a --topic-prefix of its own, start its worker later",
             err=True,
         )
     if report.ahead:
         typer.echo(
-            f"flamebus: {report.ahead} {of} lie more than {format_duration(MAX_CLOCK_SKEW_NS)} ahead of now: workers "
-            "put them among the dead letters (clock_skew)",
+            f"flamebus: {report.ahead} {of}: more than {format_duration(MAX_CLOCK_SKEW_NS)} ahead of now; workers put "
+            "such batches among the dead letters (clock_skew)",
             err=True,
         )
     if report.repeated:

@@ -2,7 +2,8 @@
 
 import json
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, BinaryIO
@@ -10,14 +11,14 @@ from typing import Annotated, BinaryIO
 import typer
 
 from flamebus.cli.bus import BusReader
+from flamebus.cli.interruption import Interruption
 from flamebus.cli.options import BusOption, ConfigOption, JsonOption, PrefixOption
+from flamebus.cli.progress import Progress
 from flamebus.clock import NANOSECONDS, parse_duration
 from flamebus.config import Settings, load
-from flamebus.errors import UsageError
-from flamebus.wire.recording import RecordingHeader, RecordingWriter
+from flamebus.errors import FlamebusError, UsageError
+from flamebus.wire.recording import BusRecord, RecordingHeader, RecordingWriter
 from flamebus.wire.topics import samples_topic
-
-_PROGRESS_S = 2.0
 
 
 def register(app: typer.Typer, verb: str) -> None:
@@ -42,19 +43,35 @@ def record(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Save records as they are. Without --duration, --count or --from-beginning, Ctrl-C ends it."""
+    """Save records as they are, until Ctrl-C, --duration, --count, or with --from-beginning the end of the log."""
     settings = load({"bus": bus, "topic_prefix": topic_prefix, "kinds": kinds}, file=config).settings
     limit_s = parse_duration(duration) / NANOSECONDS["s"] if duration else None
-    reader = BusReader(settings.bootstrap_servers, _topics(topic, settings), is_from_beginning=from_beginning)
-    with closing(reader):
-        try:
-            stream = output.open("xb")
-        except OSError as error:
-            raise UsageError(f"cannot write {output}: {error.strerror}") from error
-        is_to_now = from_beginning and limit_s is None and count is None
-        with stream:
-            saved = _save(reader, stream, settings.topic_prefix, limit_s=limit_s, count=count, is_to_now=is_to_now)
+    is_to_now = from_beginning and limit_s is None and count is None
+    with Interruption() as interruption:
+        reader = BusReader(
+            settings.bootstrap_servers,
+            _topics(topic, settings),
+            is_from_beginning=from_beginning,
+            is_over=interruption.has_come,
+        )
+        with closing(reader), _created(output) as stream:
+            records = reader.until_now() if is_to_now else reader.for_ever()
+            writer = RecordingWriter(stream, RecordingHeader(settings.topic_prefix, time.time_ns()))
+            saved = _save(records, writer, limit_s, count)
     typer.echo(json.dumps({"records": saved, "file": str(output)}) if as_json else f"saved {saved} records to {output}")
+
+
+@contextmanager
+def _created(output: Path) -> Iterator[BinaryIO]:
+    try:
+        stream = output.open("xb")
+    except OSError as error:
+        raise UsageError(f"cannot write {output}: {error.strerror}") from error
+    try:
+        with stream:
+            yield stream
+    except OSError as error:
+        raise FlamebusError(f"cannot write {output}: {error.strerror}; what is in it can be replayed") from error
 
 
 def _topics(names: list[str] | None, settings: Settings) -> list[str]:
@@ -65,22 +82,19 @@ def _topics(names: list[str] | None, settings: Settings) -> list[str]:
 
 
 def _save(
-    reader: BusReader, stream: BinaryIO, prefix: str, *, limit_s: float | None, count: int | None, is_to_now: bool
+    records: Iterator[BusRecord] | Iterator[BusRecord | None],
+    writer: RecordingWriter,
+    limit_s: float | None,
+    limit_count: int | None,
 ) -> int:
-    writer = RecordingWriter(stream, RecordingHeader(prefix, time.time_ns()))
-    begin = told = time.monotonic()
-    records = reader.until_now() if is_to_now else reader.for_ever()
+    begin = time.monotonic()
     saved = 0
-    try:
+    with Progress() as progress:
         for entry in takewhile(lambda _: limit_s is None or time.monotonic() - begin < limit_s, records):
             if entry is not None:
                 writer.append(entry)
                 saved += 1
-            if count is not None and saved >= count:
+            if limit_count is not None and saved >= limit_count:
                 break
-            if time.monotonic() - told > _PROGRESS_S:
-                told = time.monotonic()
-                typer.echo(f"{saved} records, {told - begin:.0f} s", err=True)
-    except KeyboardInterrupt:
-        typer.echo("ended by Ctrl-C", err=True)
+            progress.tell(lambda: f"{saved:,} records, {time.monotonic() - begin:.0f} s")  # noqa: B023 - called at once
     return saved

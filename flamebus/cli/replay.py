@@ -10,37 +10,26 @@ from typing import Annotated
 
 import typer
 
+from flamebus.cli import EXIT_INTERRUPTED
 from flamebus.cli.bus import BusWriter, TopicAdmin
+from flamebus.cli.interruption import Interruption
 from flamebus.cli.options import BusOption, ConfigOption, JsonOption, PrefixOption
+from flamebus.cli.progress import Progress
 from flamebus.clock import NANOSECONDS
-from flamebus.config import Settings, load
+from flamebus.config import load
 from flamebus.errors import BadDataError, UsageError
 from flamebus.profile import Kind
 from flamebus.wire.recording import RecordingReader
-from flamebus.wire.replaying import Replayed, shifted, to_replay, whole_windows
+from flamebus.wire.replaying import shifted, to_replay, whole_windows
 from flamebus.wire.topics import samples_topic
 
-_PROGRESS_S = 2.0
+_LOOK_S = 0.2
+"""Between two looks at the progress while nothing is due."""
 
 
 def register(app: typer.Typer, verb: str) -> None:
     """Add the verb."""
     app.command(verb)(replay)
-
-
-@dataclass(slots=True)
-class _Counts:
-    published: int = 0
-    samples: int = 0
-    passed_over: int = 0
-    not_a_batch: int = 0
-    told_at: float = field(default_factory=time.monotonic)
-
-    def tell(self) -> None:
-        """Progress on standard error, every few seconds."""
-        if time.monotonic() - self.told_at > _PROGRESS_S:
-            self.told_at = time.monotonic()
-            typer.echo(f"{self.published} records, {self.samples} samples", err=True)
 
 
 def replay(
@@ -62,52 +51,122 @@ def replay(
     """
     settings = load({"bus": bus, "topic_prefix": topic_prefix}, file=config).settings
     factor = _speed(speed)
-    first_end, last_end = _span(file)
-    shift_ns = _shift(first_end, last_end, settings.window, is_live=factor == 1) if shift_to_now else 0
-    counts = _Counts()
-    writer = BusWriter(settings.bootstrap_servers)
-    topics = [samples_topic(kind) for kind in Kind]
-    TopicAdmin(settings.bootstrap_servers).create_missing(
-        topics, settings.topic_prefix, settings.partitions, settings.replication
-    )
+    with Interruption() as interruption, _opened(file) as reader, Progress() as progress:
+        writer = BusWriter(settings.bootstrap_servers)
+        TopicAdmin(settings.bootstrap_servers).create_missing(
+            [samples_topic(kind) for kind in Kind], settings.topic_prefix, settings.partitions, settings.replication
+        )
+        plan = _plan(reader, interruption, progress)
+        job = _Replay(
+            reader=reader,
+            plan=plan,
+            prefix=settings.topic_prefix,
+            shift_ns=_shift(plan, settings.window, is_live=factor == 1) if shift_to_now else 0,
+            factor=factor,
+        )
+        try:
+            job.run(writer, interruption, progress)
+        finally:
+            writer.finish()
+    typer.echo(job.summary(as_json=as_json))
+    if plan.damage:
+        raise BadDataError(plan.damage.reason, f"{file}: {plan.damage}")
+    if interruption.has_come():
+        raise typer.Exit(EXIT_INTERRUPTED)
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What of a recording is to be published: end of event time and place in the file, in order of time.
+
+    A recording holds partitions one after the other where they were read so; published in that order, all but the first
+    would come too late for their windows.
+    """
+
+    due: list[tuple[int, int]] = field(default_factory=list)
+    passed_over: int = 0
+    damage: BadDataError | None = None
+
+
+def _plan(reader: RecordingReader, interruption: Interruption, progress: Progress) -> _Plan:
+    """Read a recording once; what follows a broken record is told in the end, when all before it is published."""
+    plan, stems = _Plan(), {samples_topic(kind).stem for kind in Kind}
     try:
-        _publish(file, writer, settings, shift_ns=shift_ns, first_end=first_end, factor=factor, counts=counts)
-    finally:
-        writer.finish()
-        typer.echo(_summary(counts, shift_ns, as_json=as_json))
+        for place, record in reader.records():
+            entry = to_replay(record, reader.header.topic_prefix)
+            if entry is None or entry.stem not in stems:
+                plan.passed_over += 1
+            else:
+                plan.due.append((entry.end_unix_nano, place))
+            progress.tell(lambda: f"{len(plan.due):,} records read")
+            if interruption.has_come():
+                break
+    except BadDataError as error:
+        plan.damage = error
+    plan.due.sort()
+    return plan
 
 
-def _publish(
-    file: Path,
-    writer: BusWriter,
-    settings: Settings,
-    *,
-    shift_ns: int,
-    first_end: int,
-    factor: float | None,
-    counts: _Counts,
-) -> None:
-    # What was at its end at first_end is due now: or, live, when the window that it moves into has ended.
-    due_unix_nano = max(time.time_ns(), first_end + shift_ns) if factor == 1 and shift_ns else time.time_ns()
-    stems = {samples_topic(kind).stem for kind in Kind}
-    for entry in _entries(file, counts):
-        if entry.stem not in stems:
-            counts.passed_over += 1
-            continue
-        if factor is not None:
-            _wait_until(due_unix_nano + int((entry.end_unix_nano - first_end) / factor), counts)
-        record = shifted(entry, shift_ns)
-        writer.publish(settings.topic_prefix + entry.stem, record.key, record.value, record.headers)
-        counts.published += 1
-        counts.samples += len(entry.batch.samples) if entry.batch else 0
-        counts.not_a_batch += entry.batch is None
-        counts.tell()
+@dataclass(slots=True)
+class _Replay:
+    """One replay, and what it has done so far."""
 
+    reader: RecordingReader
+    plan: _Plan
+    prefix: str
+    shift_ns: int
+    factor: float | None
+    published: int = 0
+    samples: int = 0
+    not_a_batch: int = 0
 
-def _wait_until(unix_nano: int, counts: _Counts) -> None:
-    while (left_ns := unix_nano - time.time_ns()) > 0:
-        time.sleep(min(left_ns / NANOSECONDS["s"], _PROGRESS_S))
-        counts.tell()
+    def run(self, writer: BusWriter, interruption: Interruption, progress: Progress) -> None:
+        """Publish all records, each when it is due."""
+        if not self.plan.due:
+            return
+        first_end = self.plan.due[0][0]
+        begin = time.time_ns()
+        if self.factor == 1 and self.shift_ns:
+            # Live, the first batch is due when the window that it moves into has ended.
+            begin = max(begin, first_end + self.shift_ns)
+        for end, place in self.plan.due:
+            due = begin + int((end - first_end) / self.factor) if self.factor else 0
+            while (left_ns := due - time.time_ns()) > 0 and not interruption.has_come():
+                progress.tell(self._progress)
+                interruption.wait(min(left_ns / NANOSECONDS["s"], _LOOK_S))
+            if interruption.has_come():
+                return
+            self._publish(writer, place)
+            progress.tell(self._progress)
+
+    def _publish(self, writer: BusWriter, place: int) -> None:
+        entry = to_replay(self.reader.record_at(place), self.reader.header.topic_prefix)
+        if entry is None:
+            return
+        record = shifted(entry, self.shift_ns)
+        writer.publish(self.prefix + entry.stem, record.key, record.value, record.headers)
+        self.published += 1
+        self.samples += len(entry.batch.samples) if entry.batch else 0
+        self.not_a_batch += entry.batch is None
+
+    def _progress(self) -> str:
+        return f"{self.published:,} of {len(self.plan.due):,} records published, {self.samples:,} samples"
+
+    def summary(self, *, as_json: bool) -> str:
+        """What was done."""
+        values = {
+            "published": self.published,
+            "samples": self.samples,
+            "passed_over": self.plan.passed_over,
+            "not_a_batch": self.not_a_batch,
+            "shift_ns": self.shift_ns,
+        }
+        if as_json:
+            return json.dumps(values)
+        return (
+            f"published {self.published} records with {self.samples} samples, moved by {self.shift_ns / 1e9:.0f} s; "
+            f"{self.plan.passed_over} passed over (ticks, other topics), {self.not_a_batch} that are no batches"
+        )
 
 
 def _speed(text: str) -> float | None:
@@ -126,57 +185,27 @@ def _speed(text: str) -> float | None:
 @contextmanager
 def _opened(file: Path) -> Iterator[RecordingReader]:
     try:
-        with file.open("rb") as stream:
-            yield RecordingReader(stream)
+        stream = file.open("rb")
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}") from error
-    except BadDataError as error:
-        raise BadDataError(error.reason, f"{file}: {error}") from error
+    with stream:
+        try:
+            reader = RecordingReader(stream)
+        except BadDataError as error:
+            raise BadDataError(error.reason, f"{file}: {error}") from error
+        except OSError as error:  # a folder
+            raise UsageError(f"cannot read {file}: {error.strerror}") from error
+        yield reader
 
 
-def _entries(file: Path, counts: _Counts) -> Iterator[Replayed]:
-    with _opened(file) as reader:
-        for record in reader.records():
-            entry = to_replay(record, reader.header.topic_prefix)
-            if entry is None:
-                counts.passed_over += 1
-            else:
-                yield entry
-
-
-def _span(file: Path) -> tuple[int, int]:
-    """Lowest and highest end of event time in the file; a broken tail is met, and told, when it is published."""
-    ends: list[int] = []
-    try:
-        ends.extend(entry.end_unix_nano for entry in _entries(file, _Counts()))
-    except BadDataError:
-        if not ends:
-            raise
-    return (min(ends), max(ends)) if ends else (0, 0)
-
-
-def _shift(first_end: int, last_end: int, window_ns: int, *, is_live: bool) -> int:
+def _shift(plan: _Plan, window_ns: int, *, is_live: bool) -> int:
     """How far to move: live, the first batch ends at the end of the current window; else the last one ends before now.
 
     Event time must not run ahead of the broker's clock, and at any other speed than 1 it would.
     """
+    if not plan.due:
+        return 0
     now = time.time_ns()
     if is_live:
-        return whole_windows(now - first_end, window_ns) + window_ns
-    return whole_windows(now - last_end, window_ns)
-
-
-def _summary(counts: _Counts, shift_ns: int, *, as_json: bool) -> str:
-    values = {
-        "published": counts.published,
-        "samples": counts.samples,
-        "passed_over": counts.passed_over,
-        "not_a_batch": counts.not_a_batch,
-        "shift_ns": shift_ns,
-    }
-    if as_json:
-        return json.dumps(values)
-    return (
-        f"published {counts.published} records with {counts.samples} samples, moved by {shift_ns / 1e9:.0f} s; "
-        f"{counts.passed_over} passed over (ticks, other topics), {counts.not_a_batch} that are no batches"
-    )
+        return whole_windows(now - plan.due[0][0], window_ns) + window_ns
+    return whole_windows(now - plan.due[-1][0], window_ns)

@@ -105,17 +105,31 @@ class RecordingReader:
             read_count("created_unix_nano", fields["created_unix_nano"]),
         )
 
-    def records(self) -> Iterator[BusRecord]:
-        """All records that are complete, in the order they were recorded.
+    def records(self) -> Iterator[tuple[int, BusRecord]]:
+        """All records that are complete, in the order they were recorded, each with its place in the file.
 
         Raises:
             BadDataError: ``truncated`` after the last complete record, when a broken one follows; and whatever a
                 record that is not one may raise.
         """
-        while (entry := self._entry()) is not None:
-            record = _read_record(entry)
-            entry.end()
-            yield record
+        while True:
+            place = self._stream.tell()
+            entry = self._entry()
+            if entry is None:
+                return
+            yield place, _read_record(entry)
+
+    def record_at(self, place: int) -> BusRecord:
+        """The record at a place that :meth:`records` told.
+
+        Raises:
+            BadDataError: there is none: the file has become shorter.
+        """
+        self._stream.seek(place)
+        entry = self._entry()
+        if entry is None:
+            raise BadDataError("truncated", f"the file ends before byte {place}; it was longer before")
+        return _read_record(entry)
 
     def _entry(self) -> RecordReader | None:
         """The next entry; ``None`` at the end of the file."""
@@ -133,7 +147,7 @@ class RecordingReader:
 
 def _read_record(reader: RecordReader) -> BusRecord:
     reader.enter_array(7)
-    return BusRecord(
+    record = BusRecord(
         topic=read_text("topic", reader.value()),
         partition=read_count("partition", reader.value()),
         offset=read_count("offset", reader.value()),
@@ -142,6 +156,8 @@ def _read_record(reader: RecordReader) -> BusRecord:
         value=_read_bytes("value", reader.value()),
         headers=reader.array(lambda: _read_header(reader), _HEADER_BYTES),
     )
+    reader.end()
+    return record
 
 
 def _read_header(reader: RecordReader) -> tuple[str, bytes]:

@@ -109,7 +109,12 @@ def read_headers(data: bytes) -> DeadLetter:
 
 def read_recording(data: bytes) -> list[BusRecord]:
     """A recording whose entry is the mutant."""
-    return list(RecordingReader(io.BytesIO(_recording_header() + len(data).to_bytes(4, "little") + data)).records())
+    return [
+        record
+        for _, record in RecordingReader(
+            io.BytesIO(_recording_header() + len(data).to_bytes(4, "little") + data)
+        ).records()
+    ]
 
 
 @cache
