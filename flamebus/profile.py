@@ -132,7 +132,8 @@ class Samples:
     Attributes:
         stack: row of stacks; resource: row of resources; thread: row of threads.
         value: what one event measured, in the sample type's unit, ≥ 0.
-        weight: how many events the row stands for, finite and > 0; the total is the sum of value × weight.
+        weight: how many events the row stands for, finite and > 0; the total is the sum of value × weight, at most
+            2**53 in a batch, so that float64 adds it up exactly.
         time_delta: units of ``TIME_DELTA_UNIT_NS`` since the batch's start; ``None`` in windows.
     """
 
@@ -156,8 +157,9 @@ class Loss:
     """Samples that did not make it, and why.
 
     Attributes:
-        reason: stable word such as ``ring_full``; docs/operations.md lists all.
-        samples: how many; value: their value in the sample type's unit, 0 when unknown.
+        reason: stable word such as ``ring_full`` (a letter, then letters, digits and ``_``, lower case, at most 64);
+            docs/agent.md lists all.
+        samples: how many; value: their value in the sample type's unit, 0 when unknown; each at most 2**53.
     """
 
     reason: str
@@ -171,10 +173,11 @@ class SampleBatch:
 
     Attributes:
         batch_id: 16 bytes, unique; duplicates are recognised by (host, kind, batch_id).
+        kind: a word, as a loss's reason is one: it becomes part of topics, paths and labels.
         sequence: +1 per agent and kind, so that a gap shows a lost batch.
         host, boot_id, agent_version: who sent it; a window has host ``""``, and each resource its ``host.name``.
         sample_type: what values measure; period_type: what the sampling period is measured in; period: in its unit.
-        start_unix_nano, end_unix_nano: half-open range of event time that all samples lie in.
+        start_unix_nano, end_unix_nano: half-open range of event time that all samples lie in, at most a day.
     """
 
     batch_id: bytes
