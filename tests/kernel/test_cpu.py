@@ -1,8 +1,8 @@
-"""The CPU producer on this machine's kernel."""
+"""CPU samples on this machine's kernel: where the time goes, compared with programs that know it."""
 
 from __future__ import annotations
 
-import re
+import math
 import subprocess
 import sys
 import time
@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import bpf
-from producers.cpu import CpuDrain, CpuProducer, LossReason, MapNumber
-from producers.kernel.programs import loaded_names
+from producers.cpu import CpuDrain, CpuProducer
+from tests.kernel.profiled import Profile, build, build_rust, profiling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("kernel")]
 
+HZ = 99
+SPLIT = {"hot": 0.7, "warm": 0.2, "cold": 0.1}
 _SPIN = "while True: sum(range(1000))"
-_AGENT = (
-    "import time; from producers.cpu import CpuProducer; p = CpuProducer(); p.start(99); print('up', flush=True);"
-    "time.sleep(60)"
-)
+_SIGMAS = 4.0
+"""A right share falls outside once in 16,000 times."""
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def _drain_until(producer: CpuProducer, found: Callable[[CpuDrain], bool]) -> Cp
 def test_a_busy_process_is_sampled_with_its_stacks_and_period() -> None:
     with _spinning() as tgid:
         producer = CpuProducer(only_tgid=tgid)
-        producer.start(99)
+        producer.start(HZ)
         try:
             drain = _drain_until(producer, lambda drain: len(drain.tgid) >= 5)
         finally:
@@ -60,46 +60,96 @@ def test_a_busy_process_is_sampled_with_its_stacks_and_period() -> None:
     assert 0 < age_ns < 20 * 10**9
 
 
-def test_a_new_rate_shows_in_the_weight_of_the_samples() -> None:
-    with _spinning() as tgid:
-        producer = CpuProducer(only_tgid=tgid)
-        producer.start(99)
-        try:
-            _drain_until(producer, lambda drain: 10101 in drain.weight_us)
-            producer.set_rate(499)
-            _drain_until(producer, lambda drain: set(drain.weight_us.tolist()) == {2004})
-        finally:
-            producer.stop()
+class Truth:
+    """What the programs say of themselves, and all that was sampled meanwhile."""
+
+    def __init__(self) -> None:
+        self.profile = Profile()
+        self.spent_ns: dict[str, list[int]] = {}
+
+    def split(self, program: Path, part_us: int) -> subprocess.Popen[str]:
+        """Start a program with the known split; :meth:`note` takes what it says."""
+        return subprocess.Popen([program, str(part_us)], stdout=subprocess.PIPE, text=True)
+
+    def note(self, name: str, process: subprocess.Popen[str]) -> None:
+        """Wait for a program that prints what it spent."""
+        said, _ = process.communicate(timeout=120)
+        self.spent_ns[name] = [int(word) for word in said.split()]
 
 
-def test_a_full_ring_is_counted() -> None:
-    with _spinning() as tgid:
-        producer = CpuProducer(only_tgid=tgid, sample_ring_bytes_limit=4096)
-        producer.start(999)
-        try:
-            deadline = time.monotonic() + 20
-            while not (losses := producer._drain_losses()) and time.monotonic() < deadline:
-                time.sleep(0.1)
-        finally:
-            producer.stop()
-    assert losses[LossReason.SAMPLE_RING_FULL].samples_count > 0
+def _work(folder: Path, truth: Truth) -> None:
+    kinds = {"split-pie": ["-pie", "-fPIE"], "split-fixed": ["-no-pie", "-fno-pie"], "split-static": ["-static"]}
+    programs = {name: build(folder, "cpu_split.c", name, *flags) for name, flags in kinds.items()}
+    running = {name: truth.split(program, 1_500) for name, program in programs.items()}
+    for name, process in running.items():
+        truth.note(name, process)
+    library = build(folder, "cpu_library.c", "libcpu_library.so", "-shared", "-fPIC")
+    user = build(folder, "cpu_uses_library.c", "uses-library", str(library), f"-Wl,-rpath,{folder}")
+    others = [user, build(folder, "cpu_kernel.c", "in-kernel"), build(folder, "cpu_names.cpp", "names-cpp")]
+    for program in [*others, build_rust(folder, "cpu_names.rs", "names-rust")]:
+        subprocess.run([program, "300"], check=True)
 
 
-def test_kill_9_leaves_nothing_attached() -> None:
-    with subprocess.Popen([sys.executable, "-c", _AGENT], stdout=subprocess.PIPE) as agent:
-        assert agent.stdout is not None
-        assert agent.stdout.readline() == b"up\n"
-        before = loaded_names().count("cpu_sample")
-        agent.kill()
-    deadline = time.monotonic() + 10
-    while loaded_names().count("cpu_sample") >= before and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert loaded_names().count("cpu_sample") == before - 1
+@pytest.fixture(scope="module")
+def truth(kernel: None, tmp_path_factory: pytest.TempPathFactory) -> Truth:
+    folder, found = tmp_path_factory.mktemp("cpu"), Truth()
+    with profiling(folder, "--hz", str(HZ)) as found.profile:
+        _work(folder, found)
+    return found
 
 
-def test_header_and_reader_number_alike() -> None:
-    text = bpf.source("records.h")
-    losses = {name: int(number) for name, number in re.findall(r"LOSS_(\w+) = (\d+),", text)}
-    assert losses.pop("REASONS") == len(LossReason)
-    assert losses == {reason.name: reason.value for reason in LossReason}
-    assert dict(re.findall(r"\tMAP_(\w+) = (\d+),", text)) == {each.name: str(each.value) for each in MapNumber}
+@pytest.mark.parametrize("program", ["split-pie", "split-fixed", "split-static"])
+def test_shares_are_right_within_their_binomial_interval(truth: Truth, program: str) -> None:
+    spent = dict(zip(SPLIT, truth.spent_ns[program], strict=True))
+    known = [sample for sample in truth.profile.of(program) if set(SPLIT) & set(sample.functions)]
+    for name, nominal in SPLIT.items():
+        share = spent[name] / sum(spent.values())
+        assert share == pytest.approx(nominal, abs=0.01), "the workload itself is off"
+        seen = sum(name in sample.functions for sample in known) / len(known)
+        assert abs(seen - share) <= _SIGMAS * math.sqrt(share * (1 - share) / len(known)), (name, seen, share)
+
+
+@pytest.mark.parametrize("program", ["split-pie", "split-fixed", "split-static"])
+def test_the_number_of_samples_is_the_cpu_time_times_the_rate(truth: Truth, program: str) -> None:
+    expected = sum(truth.spent_ns[program]) * HZ / 1e9
+    # Samples come at regular times: the count is far less uncertain than its square root.
+    assert len(truth.profile.of(program)) == pytest.approx(expected, rel=0.05)
+
+
+def test_a_function_of_a_shared_library_has_its_name_and_its_callers(truth: Truth) -> None:
+    samples = [sample for sample in truth.profile.of("uses-library") if "inside_library" in sample.functions]
+    assert len(samples) >= 0.9 * len(truth.profile.of("uses-library"))
+    for sample in samples:
+        at = sample.functions.index("inside_library")
+        assert sample.functions[at : at + 3] == ("inside_library", "library_entry", "main")
+
+
+def test_kernel_frames_are_named_below_the_user_frames(truth: Truth) -> None:
+    samples = truth.profile.of("in-kernel")
+    inside = [sample for sample in samples if "kernel" in sample.kinds]
+    assert len(inside) >= 0.8 * len(samples)
+    reading = [sample for sample in inside if any("read" in function for function in sample.functions)]
+    assert len(reading) >= 0.9 * len(inside)
+    for sample in inside:
+        kernel_count = sample.kinds.count("kernel")
+        assert set(sample.kinds[:kernel_count]) == {"kernel"}, "kernel frames are the leaf side"
+        assert not any(function.startswith("[kernel]+") for function in sample.functions)
+
+
+@pytest.mark.parametrize(
+    ("program", "function"),
+    [
+        ("names-cpp", "coffee::Grinder<int>::grind(long long)"),
+        ("names-rust", "<[u32] as cpu_names::coffee::Work>::grind"),
+    ],
+)
+def test_names_are_demangled(truth: Truth, program: str, function: str) -> None:
+    samples = truth.profile.of(program)
+    assert sum(function in sample.functions for sample in samples) >= 0.8 * len(samples), {
+        name for sample in samples for name in sample.functions
+    }
+    assert not any(name.startswith(("_Z", "_R")) for sample in samples for name in sample.functions)
+
+
+def test_no_sample_was_lost(truth: Truth) -> None:
+    assert not {reason for reason in truth.profile.losses if reason.endswith("ring_full")}
