@@ -4,7 +4,8 @@ import fcntl
 import os
 from pathlib import Path
 
-from flamebus.errors import UsageError
+from flamebus.errors import KernelUnavailableError, UsageError
+from producers.kernel.syscalls import RIGHTS
 
 DEFAULT_LOCK = Path("/run/lock/flamebus-agent.lock")
 
@@ -16,10 +17,13 @@ class HostLock:
         """Take the lock.
 
         Raises:
+            KernelUnavailableError: we may not write it.
             UsageError: another agent holds it, or the file cannot be made.
         """
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._descriptor = _open(path)
+        except PermissionError as error:
+            raise KernelUnavailableError(f"cannot open the agent's lock {path}: {error.strerror}; {RIGHTS}") from error
         except OSError as error:
             raise UsageError(f"cannot open the agent's lock {path}: {error.strerror}") from error
         try:
@@ -36,3 +40,11 @@ class HostLock:
     def release(self) -> None:
         """Let the next agent start."""
         os.close(self._descriptor)
+
+
+def _open(path: Path) -> int:
+    """Opens what is there before it makes anything: where /tmp is protected, root may not make another's file anew."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

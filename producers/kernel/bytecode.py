@@ -78,7 +78,7 @@ def compile_program(name: str) -> Bytecode:
         )
     try:
         programs = _bcc.run_compiler(bpf.source(name), bpf.source("freestanding.h"))
-    except (RuntimeError, subprocess.TimeoutExpired) as error:
+    except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
         raise KernelUnavailableError(f"the BPF program {name!r} does not compile here: {error}") from error
     return Bytecode(source_hash=source_hash(name), programs=programs)
 

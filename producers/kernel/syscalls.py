@@ -12,9 +12,12 @@ from flamebus.errors import KernelUnavailableError
 
 _NUMBERS = {"x86_64": (321, 298), "aarch64": (280, 241)}  # bpf, perf_event_open
 
+RIGHTS = "run as root, or give CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_SYSLOG"
+"""What to do where rights are missing; flamebus doctor says which."""
+
 _REMEDIES = {
-    errno.EPERM: "run as root, or give CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_SYSLOG",
-    errno.EACCES: "run as root, or give CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_SYSLOG",
+    errno.EPERM: RIGHTS,
+    errno.EACCES: RIGHTS,
     errno.ENOSYS: "the kernel was built without it, or a seccomp filter hides it",
     errno.ENOMEM: "memory (or, before Linux 5.11, RLIMIT_MEMLOCK) is exhausted",
     errno.EINVAL: "the kernel is probably too old: Linux 5.8 or newer is needed",

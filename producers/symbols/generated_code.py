@@ -129,7 +129,7 @@ class GeneratedCode:
         if "NSpid" not in status or "Uid" not in status:
             return None
         root, own_tgid = f"{self._proc}/{tgid}/root", status["NSpid"].split()[-1]
-        path = f"{root}/tmp/perf-{own_tgid}.map"
+        path = f"{root}/tmp/perf-{own_tgid}.map"  # noqa: S108 - where the runtimes write it; what is there is checked
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY)
         except OSError:
