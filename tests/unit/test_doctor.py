@@ -232,7 +232,7 @@ def test_the_clock_of_the_database(offset_s: float, state: State) -> None:
             """Say nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Ping) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         found = influxdb_clock(f"http://127.0.0.1:{server.server_port}", lambda: time.time() + offset_s)
         server.shutdown()
     assert found.state is state
