@@ -181,11 +181,13 @@ for (let i = 0; i < 20; i++) fib(22);
 console.log("ready"); setInterval(() => fib(20), 50);
 """
 
+NODE_FLAGS = ("--perf-basic-prof", "--interpreted-frames-native-stack", "--no-logfile-per-isolate")
+
 
 def test_generated_code_of_node(tmp_path: Path) -> None:
     need("node")
     (tmp_path / "app.js").write_text(NODE)
-    command = ["node", "--perf-basic-prof", "--interpreted-frames-native-stack", str(tmp_path / "app.js")]
+    command = ["node", *NODE_FLAGS, f"--logfile={tmp_path}/v8.log", str(tmp_path / "app.js")]
     host = Host()
     with started(command) as tgid:
         lines = Path(f"/tmp/perf-{tgid}.map")
@@ -248,7 +250,7 @@ def test_generated_code_of_java(tmp_path: Path) -> None:
 def test_a_perf_map_of_another_pid_and_mount_namespace(tmp_path: Path) -> None:
     need("unshare", "node")
     (tmp_path / "app.js").write_text(NODE)
-    flags = "--perf-basic-prof --interpreted-frames-native-stack"
+    flags = " ".join([*NODE_FLAGS, "--logfile=/tmp/v8.log"])
     script = f"mount -t tmpfs none /tmp && exec node {flags} /run/app.js"
     shutil.copy(tmp_path / "app.js", "/run/app.js")
     try:
