@@ -69,6 +69,7 @@ class CallTree:
         self._locations: list[Location] = []
         self._identities: list[tuple[bytes, ...]] = []
         self._functions_at: list[tuple[int, ...]] = []
+        self._names_at: list[tuple[str, ...]] = []
         self._location_numbers: dict[Location, int] = {}
         self._mapping_numbers: dict[Mapping, int] = {}
         self._symbol_numbers: dict[tuple[str, str], int] = {}
@@ -95,6 +96,10 @@ class CallTree:
     def functions_at(self, location: int) -> tuple[int, ...]:
         """Numbers of the functions at a location, innermost first."""
         return self._functions_at[location]
+
+    def names_at(self, location: int) -> tuple[str, ...]:
+        """Names of the functions at a location, innermost first."""
+        return self._names_at[location]
 
     def node(self, caller: int, location: int) -> int:
         """Number of the node that calls ``location`` from ``caller``."""
@@ -127,6 +132,7 @@ class CallTree:
         self._locations.append(location)
         self._identities.append(tuple(frame.identity for frame in reversed(frames)))
         self._functions_at.append(tuple(self.function_number(_key(frame)) for frame in frames))
+        self._names_at.append(tuple(frame.function for frame in frames))
         self.location_mapping.append(self._mapping(location.mapping))
         self.location_address.append(location.address)
         self.location_kind.append(location.kind)

@@ -67,7 +67,9 @@ class Cell:
     def add(self, more: Additions) -> None:
         """Add samples to value, samples, variance and heat."""
         n_resources = len(more.resources)
-        key = more.stack if n_resources == 1 else more.stack.astype(np.intp) * n_resources + more.resource
+        key = more.stack.astype(np.intp)
+        if n_resources > 1:
+            key = key * n_resources + more.resource
         size = len(more.known) * n_resources
         sums = np.empty((3, size))
         for row, weights in enumerate((more.total, more.weight, more.total * more.total)):

@@ -1,17 +1,17 @@
 """Ranks the functions and stacks of one window."""
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import xxhash
 
-from flamebus.frames import unresolved_name
 from flamebus.hotspot import OTHER_FUNCTION, FunctionHotspot, HotspotReport, Share, StackHotspot
 from flamebus.interval import effective_count, wilson_interval
 from flamebus.loss import lost_and_dropped
 from flamebus.profile import F64, HOST_ATTRIBUTE, I64, attribute
 from flamebus.window_profile import WindowProfile
-from streams.call_tree import FunctionKey
+from streams.call_tree import CallTree, FunctionKey
 from streams.closed import ClosedProfile
 from streams.stacks import NO_STACK, KnownStack
 
@@ -33,7 +33,7 @@ def function_totals(closed: ClosedProfile) -> FunctionTotals:
     if closed.stacks:
         values = closed.stack_values()
         members = np.concatenate([stack.functions for stack in closed.stacks]).astype(np.intp)
-        counts = np.array([len(stack.functions) for stack in closed.stacks], dtype=np.intp)
+        counts = np.fromiter((len(stack.functions) for stack in closed.stacks), np.intp, len(closed.stacks))
         leaves = members[np.cumsum(counts) - counts]
         # Not bincount: its weights are float64, and sums have to be exact to the nanosecond.
         np.add.at(own, leaves, values)
@@ -104,7 +104,7 @@ def _stacks(closed: ClosedProfile, total: int, count: float, top_k: int) -> tupl
     values = closed.stack_values()
     chosen = np.argsort(-values, kind="stable")[:top_k]  # stacks ascend by id, which breaks ties
     return tuple(
-        StackHotspot(stack.stack_id, _names(stack), value, share)
+        StackHotspot(stack.stack_id, _names(stack, closed.catalogue.tree), value, share)
         for stack, value, share in zip(
             (closed.stacks[row] for row in chosen.tolist()),
             values[chosen].tolist(),
@@ -114,15 +114,10 @@ def _stacks(closed: ClosedProfile, total: int, count: float, top_k: int) -> tupl
     )
 
 
-def _names(stack: KnownStack) -> tuple[str, ...]:
+def _names(stack: KnownStack, tree: CallTree) -> tuple[str, ...]:
     """Names of its frames, leaf first."""
-    names: list[str] = []
-    for location in stack.locations:
-        if location.lines:
-            names += [line.function for line in location.lines]
-        else:
-            names.append(unresolved_name(location.mapping.name, location.address))
-    return tuple(names) or (NO_STACK[0],)
+    locations = tree.node_location.values[stack.nodes[::-1]].tolist()
+    return tuple(chain.from_iterable(map(tree.names_at, locations))) or (NO_STACK[0],)
 
 
 def shares(values: I64, total: int, count: float) -> list[Share]:

@@ -12,7 +12,7 @@ from flamebus.errors import BadDataError
 from flamebus.wire.headers import DeadLetter
 from streams import metrics
 from streams.closed import ClosedWindow
-from streams.partitions import Owned, Partitions, record_of
+from streams.partitions import Owned, Partitions
 from streams.probe import LogProbe
 from streams.sinks.bus import BusSink
 from streams.transport import ExactConsumer
@@ -20,11 +20,14 @@ from streams.windows import Record
 
 _log = logging.getLogger(__name__)
 
-_MAX_WAITING = 32
-"""Records that wait here; with Faust's own buffer it bounds what is in memory of the log, at any lag."""
-
 _MAX_TOGETHER = 16
 """Records per journey to the thread: some 20 ms of work, so that commits and finished windows get their turn."""
+
+_MAX_WAITING = 2
+"""Journeys that wait here; with what is fetched at once it bounds what is in memory of the log, at any lag."""
+
+Fetched = tuple[TP, Sequence[Any], int]
+"""Partition, records, and the group's generation in which they were fetched."""
 
 Out = tuple[TP, Owned, ClosedWindow]
 
@@ -49,41 +52,37 @@ class Intake:
         self._bus = bus
         self._probe = probe
         self._out = out
-        self._waiting: asyncio.Queue[Any] = asyncio.Queue(_MAX_WAITING)
+        self._waiting: asyncio.Queue[Fetched] = asyncio.Queue(_MAX_WAITING)
 
-    async def take(self, message: Any) -> None:
-        """Queue one record; waits while there are too many."""
-        await self._waiting.put(message)
+    async def take(self, tp: TP, records: Sequence[Any], generation: int) -> None:
+        """Queue fetched records of one partition; waits while there are too many."""
+        for first in range(0, len(records), _MAX_TOGETHER):
+            await self._waiting.put((tp, records[first : first + _MAX_TOGETHER], generation))
 
     async def run(self, app: Any) -> None:
         """Work on what comes, for ever."""
         while True:
-            messages = [await self._waiting.get()]
-            while len(messages) < _MAX_TOGETHER and not self._waiting.empty():
-                messages.append(self._waiting.get_nowait())
-            wanted: list[tuple[Owned, Any]] = []
-            for message in messages:
-                owned = await self._expected(message, app)
-                if owned is not None:
-                    wanted.append((owned, message))
-            if wanted:
-                await self._add(wanted)
+            tp, records, generation = await self._waiting.get()
+            if generation != app.consumer_generation_id:
+                continue  # read before a rebalance; whoever owns it now reads it again
+            owned = await self._partitions.load(tp, app.consumer)
+            wanted = await self._expected(tp, owned, records, app.consumer)
+            if wanted and self._partitions.is_current(owned):
+                await self._add(tp, owned, wanted)
 
-    async def _expected(self, message: Any, app: Any) -> Owned | None:
-        """The partition of a record that is to be taken in now, or ``None`` for one that is not."""
-        if message.generation_id != app.consumer_generation_id:
-            return None  # read before a rebalance; whoever owns it now reads it again
-        tp = TP(message.topic, message.partition)
-        consumer: ExactConsumer = app.consumer
-        owned = await self._partitions.load(tp, consumer)
-        if not self._partitions.is_current(owned) or message.offset < owned.next_offset:
-            return None
-        if message.offset > owned.next_offset:
-            await self._check_gap(tp, owned, message.offset, consumer)
-        owned.next_offset = message.offset + 1
+    async def _expected(self, tp: TP, owned: Owned, records: Sequence[Any], consumer: ExactConsumer) -> list[Any]:
+        """Those that have not been taken in, in order and without a gap that the log does not have."""
         known = self._partitions.known_ends
         known[tp] = max(known.get(tp, 0), consumer.highwater(tp) or 0)
-        return owned
+        wanted = []
+        for record in records:
+            if record.offset < owned.next_offset:
+                continue
+            if record.offset > owned.next_offset:
+                await self._check_gap(tp, owned, record.offset, consumer)
+            owned.next_offset = record.offset + 1
+            wanted.append(record)
+        return wanted
 
     async def _check_gap(self, tp: TP, owned: Owned, offset: int, consumer: ExactConsumer) -> None:
         """A gap is legal where the log has none of the missing records: deleted, compacted or a transaction's marks."""
@@ -98,39 +97,38 @@ class Intake:
                 raise LogGapError(f"{tp}: expected record {expected}, got {offset}; the log has {found}")
             metrics.LOG_GAPS.labels(tp.topic).inc(offset - expected)
 
-    async def _add(self, wanted: Sequence[tuple[Owned, Any]]) -> None:
+    async def _add(self, tp: TP, owned: Owned, records: Sequence[Any]) -> None:
         loop = asyncio.get_running_loop()
-        work = [(owned, record_of(message)) for owned, message in wanted]
-        outcomes = await loop.run_in_executor(self._executor, _add_all, work)
-        for (owned, message), outcome in zip(wanted, outcomes, strict=True):
+        outcomes = await loop.run_in_executor(self._executor, _add_all, owned, records)
+        for record, outcome in zip(records, outcomes, strict=True):
             if isinstance(outcome, BadDataError):
-                await self._bury(message, outcome)
-                await loop.run_in_executor(self._executor, owned.windows.mark_dead_letter, message.offset)
+                await self._bury(record, outcome)
+                await loop.run_in_executor(self._executor, owned.windows.mark_dead_letter, record.offset)
                 continue
             for closed in outcome:
-                await self._out.put((TP(message.topic, message.partition), owned, closed))
+                await self._out.put((tp, owned, closed))
 
-    async def _bury(self, message: Any, error: BadDataError) -> None:
+    async def _bury(self, record: Any, error: BadDataError) -> None:
         metrics.DEAD_LETTERS.labels(error.reason).inc()
         letter = DeadLetter(
-            error.reason,
-            str(error),
-            message.topic,
-            message.partition,
-            message.offset,
-            record_of(message).append_unix_nano,
+            error.reason, str(error), record.topic, record.partition, record.offset, _append_unix_nano(record)
         )
-        await self._bus.dead_letter(letter, message.key, message.value or b"")
+        await self._bus.dead_letter(letter, record.key, record.value or b"")
 
 
-def _add_all(work: Sequence[tuple[Owned, Record]]) -> list[list[ClosedWindow] | BadDataError]:
+def _add_all(owned: Owned, records: Sequence[Any]) -> list[list[ClosedWindow] | BadDataError]:
     """What each record came to: the windows that it closed, or why it cannot be used."""
     outcomes: list[list[ClosedWindow] | BadDataError] = []
-    for owned, record in work:
+    for record in records:
         try:
-            owned.windows.add(record)
+            owned.windows.add(Record(record.offset, _append_unix_nano(record), record.value or b""))
         except BadDataError as error:
             outcomes.append(error)
         else:
             outcomes.append(owned.windows.take_closed())
     return outcomes
+
+
+def _append_unix_nano(record: Any) -> int:
+    """The broker's stamp, which aiokafka gives in milliseconds."""
+    return int(record.timestamp) * 1_000_000

@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
 
 from faust.types import TP
 
@@ -13,7 +12,7 @@ from streams import metrics
 from streams.closed import ClosedWindow
 from streams.position import Position
 from streams.transport import Committed, ExactConsumer
-from streams.windows import Counts, PartitionWindows, Record
+from streams.windows import Counts, PartitionWindows
 
 _log = logging.getLogger(__name__)
 
@@ -157,8 +156,3 @@ def _start(tp: TP, committed: Committed) -> Position:
         _log.error("%s: commit at %d: %s; starting there without the first window", tp, offset, error)
         position = Position(offset, is_partial=True)
     return replace(position, offset=log_start, is_partial=True) if offset < log_start else position
-
-
-def record_of(message: Any) -> Record:
-    """A Faust message as windows take it; the broker's stamp is in seconds there."""
-    return Record(int(message.offset), round(message.timestamp * 1000) * 1_000_000, message.value or b"")

@@ -15,7 +15,7 @@ from flamebus.frames import Location
 from flamebus.profile import U32, U64, Tables
 from flamebus.tables import StackReader
 from streams.call_tree import ROOT, CallTree, FunctionKey
-from streams.fingerprints import fingerprints
+from streams.fingerprints import Fingerprints
 
 MAX_BYTES = 64 * 1024 * 1024
 """Memory for the stacks of one partition beyond those of open windows: about 40,000 of 40 frames. A forgotten one is
@@ -50,7 +50,8 @@ class KnownStack:
 class StackCatalogue:
     """Contents of stacks, each with a number, and the call tree that they share. One for all windows of a partition."""
 
-    def __init__(self) -> None:
+    def __init__(self, fingerprints: Fingerprints | None = None) -> None:
+        self._fingerprints = fingerprints or Fingerprints()
         self.known: list[KnownStack] = []
         self.tree = CallTree()
         self._sorted = np.zeros(0, dtype=np.uint64)
@@ -70,7 +71,7 @@ class StackCatalogue:
         Raises:
             BadDataError: ``hash_mismatch``: an id is not the hash of its frames; nothing of the batch may count then.
         """
-        prints = fingerprints(tables)
+        prints = self._fingerprints.of_stacks(tables)
         numbers = self._find(prints)
         missing = np.flatnonzero(numbers < 0)
         if len(missing):
@@ -139,7 +140,7 @@ class StackCatalogue:
 
     def kept(self, needed: Iterable[int]) -> tuple["StackCatalogue", Numbers]:
         """A new catalogue with these contents only, and what each old number is called there (−1: not kept)."""
-        smaller = StackCatalogue()
+        smaller = StackCatalogue(self._fingerprints)
         numbers = np.full(len(self.known), -1, dtype=np.int32)
         remembered: dict[int, int] = {}
         prints = {number: wanted for wanted, number in self._prints()}

@@ -1,12 +1,13 @@
 """What Faust's consumer does differently here: commits are ours alone, carry metadata, and a fenced worker notices.
 
 Faust 0.15 commits past a record that was never acknowledged once acknowledgements leave a gap, has no way to attach
-metadata to a commit, goes on reading after its group has fenced it, and drops everything when a commit lies beyond the
-log's end. The overrides below put that right; each rests on private names, which :func:`check_private_names` compares
-at start.
+metadata to a commit, goes on reading after its group has fenced it, drops everything when a commit lies beyond the
+log's end, and hands records on one by one, which costs as much as decoding them. The overrides below put that right;
+each rests on private names, which :func:`check_private_names` compares at start.
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -14,7 +15,7 @@ from typing import Any, ClassVar
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import CommitFailedError
+from aiokafka.errors import CommitFailedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.consumer import Consumer as BaseConsumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
@@ -26,11 +27,17 @@ from streams.position import Position
 VERSIONS = {"faust-streaming": "0.15.3", "aiokafka": "0.14.0"}
 """The versions whose insides the overrides fit."""
 
+_log = logging.getLogger(__name__)
+
+_FETCH_WAIT_S = 1.0
 _COMMIT_DEADLINE_S = 5.0
 """aiokafka tries a commit again for ever; ours is out of date after a while, and the next one says more."""
 
 _ATTRIBUTES: tuple[tuple[type, str], ...] = (
     (Consumer, "_new_offset"),
+    (Consumer, "_drain_messages"),
+    (Consumer, "_wait_next_records"),
+    (Consumer, "consumer_stopped_errors"),
     (Consumer, "_new_consumer_thread"),
     (Consumer, "verify_event_path"),
     (BaseConsumer, "seek_to_committed"),
@@ -167,7 +174,7 @@ class ExactThread(AIOKafkaConsumerThread):  # type: ignore[misc]  # faust has no
 
 
 class ExactConsumer(Consumer):  # type: ignore[misc]  # faust has no types
-    """Never commits by itself."""
+    """Hands records on to ``app.take_records`` by the handful, and never commits by itself."""
 
     def _new_consumer_thread(self) -> ExactThread:
         return ExactThread(self, loop=self.loop, beacon=self.beacon)
@@ -177,6 +184,28 @@ class ExactConsumer(Consumer):  # type: ignore[misc]  # faust has no types
         self._acked[tp].clear()
         self._acked_index[tp].clear()
         return None
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                await self._drain_once()
+        except (*self.consumer_stopped_errors, asyncio.CancelledError):
+            if not self.app.should_stop:
+                raise
+
+    async def _drain_once(self) -> None:
+        generation = self.app.consumer_generation_id
+        records, _ = await self._wait_next_records(_FETCH_WAIT_S)
+        await asyncio.sleep(0)  # fetching never waits at a large lag, and others want to live
+        if not self.flow_active:
+            # These are dropped, so fetching has to go back to before them, as Faust's own loop does.
+            try:
+                await self.perform_seek()
+            except KafkaError as error:
+                _log.warning("seek while partitions are taken away: %r", error)
+            return
+        for tp, some in (records or {}).items():
+            await self.app.take_records(TP(tp.topic, tp.partition), some, generation)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Faust would complain that nothing is ever committed; streams.watchdog looks after progress."""
