@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from producers.resolve import Named
@@ -10,15 +11,18 @@ from producers.symbols.generated_code import ProcessKey
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from producers.address_space import Mapped
+    from producers.address_space import MappedFile
     from producers.image import Image
     from producers.lives import ProcessEvent
     from producers.mapped_files import MappedFiles
     from producers.processes import Processes
     from producers.procfs import ProcFs
-    from producers.symbols.image import Image as ElfImage
     from producers.symbols.kernel import KernelSymbols
     from producers.symbols.user import UserSymbols
+
+
+MAX_KNOWN_PLACES = 12_000
+"""Named places in files that are remembered across processes, at about 250 bytes each."""
 
 
 class LiveHost:
@@ -29,6 +33,7 @@ class LiveHost:
     ) -> None:
         self._proc, self._files, self._user, self._kernel = proc, files, user, kernel
         self.processes = processes
+        self._known: dict[tuple[MappedFile, int], Named] = {}
         self.pause: Callable[[], None] = lambda: None
         """Called now and then while names are looked up, which may take long: for what cannot wait that long."""
 
@@ -46,7 +51,7 @@ class LiveHost:
 
     def forget(self, before_boot_nano: int) -> None:
         """All samples taken before have been resolved: what ended before is needed no more."""
-        self._files.unpin()
+        self._files.release()
         self._user.begin_drain()
         self.processes.forget(before_boot_nano)
 
@@ -66,30 +71,36 @@ class LiveHost:
     def user_locations(self, image: Image, addresses: Sequence[int]) -> Sequence[Named]:
         """Function of each address, else file and address in its numbering, else what kind of memory it is."""
         self.pause()
-        process, opened = ProcessKey(image.tgid, image.key), dict[int, "ElfImage | None"]()
+        process = ProcessKey(image.tgid, image.key)
+        return [self._located(process, image, address) for address in addresses]
 
-        def opener(mapped: Mapped) -> ElfImage | None:
-            if mapped.start not in opened:
-                opened[mapped.start] = self._files.open(image, mapped)
-            return opened[mapped.start]
-
-        return [self._located(process, image, address, opener) for address in addresses]
-
-    def _located(
-        self, process: ProcessKey, image: Image, address: int, opener: Callable[[Mapped], ElfImage | None]
-    ) -> Named:
+    def _located(self, process: ProcessKey, image: Image, address: int) -> Named:
         mapped = image.space.find(address) if image.space is not None else None
         if mapped is None:
             return Named(*self._user.location(process, address))
-        answer = self._user.location(
-            process,
-            address,
-            path=mapped.file.path,
-            offset=address - mapped.start + mapped.offset,
-            build_id=mapped.file.build_id,
-            open_image=lambda: opener(mapped),
+        file, offset = mapped.file, address - mapped.start + mapped.offset
+        known = self._known.get((file, offset))
+        if known is not None:
+            return known
+        named = Named(
+            *self._user.location(
+                process,
+                address,
+                path=file.path,
+                offset=offset,
+                build_id=file.build_id,
+                open_image=partial(self._files.open, image, mapped),
+            )
         )
-        return Named(*answer)
+        if named.is_final and named.location.lines and file.build_id:
+            self._keep((file, offset), named)
+        return named
+
+    def _keep(self, place: tuple[MappedFile, int], named: Named) -> None:
+        """Places in files mean the same in every process: short lives of one program have them in common."""
+        if len(self._known) >= MAX_KNOWN_PLACES:
+            self._known.clear()
+        self._known[place] = named
 
     def kernel_locations(self, addresses: Sequence[int]) -> Sequence[Named]:
         """Functions of the kernel and its modules."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from producers.symbols.images import Images
 
 _MAX_ROOTS = 4
+_ANY = 0  # the key of no address space
 _MAX_PINNED = 256
 _MAX_REACHABLE = 2_048
 
@@ -36,9 +37,25 @@ class MappedFiles:
         self._images, self._proc = images, root
         self._pinned: OrderedDict[MappedFile, int] = OrderedDict()
         self._reachable: OrderedDict[MappedFile, None] = OrderedDict()
+        self._opened: dict[tuple[int, MappedFile], ElfImage | None] = {}
 
     def open(self, image: Image, mapped: Mapped) -> ElfImage | None:
-        """The ELF file of a mapping; ``None`` when it cannot be reached any more or is none."""
+        """The ELF file of a mapping; ``None`` when it cannot be reached any more or is none.
+
+        Opened once a drain (until :meth:`release`), by all processes together where the build id is known: paths and
+        inodes alone may mean different files in different mount namespaces.
+        """
+        own = (image.key, mapped.file)
+        shared = (_ANY, mapped.file) if mapped.file.build_id else own
+        for key in (shared, own):
+            if key in self._opened:
+                return self._opened[key]
+        found = self._find(image, mapped)
+        # What one process cannot reach another may.
+        self._opened[own if found is None else shared] = found
+        return found
+
+    def _find(self, image: Image, mapped: Mapped) -> ElfImage | None:
         reason: SymbolFailure | None = SymbolFailure.FILE_MISSING
         for path, is_certain in self._candidates(image, mapped):
             found = self._images.open(path, seen_as=mapped.file.path, roots=self._debug_roots(image))
@@ -100,8 +117,9 @@ class MappedFiles:
                     self._reachable.popitem(last=False)
             return
 
-    def unpin(self) -> None:
-        """Close what was pinned: its samples have been resolved."""
+    def release(self) -> None:
+        """A drain has been resolved: close what was pinned for it, and open files anew from now on."""
+        self._opened.clear()
         for descriptor in self._pinned.values():
             os.close(descriptor)
         self._pinned.clear()

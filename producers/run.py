@@ -1,8 +1,10 @@
 """The agent's loop: drain every second, resolve, and publish each interval soon after its end."""
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import xxhash
 
@@ -11,9 +13,10 @@ from flamebus.wire.headers import cloud_event
 from flamebus.wire.splitting import split_encoded
 from flamebus.wire.topics import event_type, samples_topic
 from producers import agent_metrics as metrics
-from producers.batcher import Batcher, ServiceBatch
+from producers.batcher import MAX_HELD_SAMPLES, Batcher, ServiceBatch
 from producers.cpu import CpuDrain, CpuProducer
 from producers.host import LiveHost
+from producers.kernel.maps import online_cpus
 from producers.kernel.sideband import Sideband, boot_nano
 from producers.losses import LossLedger
 from producers.own_cost import own_cost
@@ -61,6 +64,7 @@ class Agent:
         self._parts, self._prefix, self._interval_ns = parts, topic_prefix, interval_ns
         self._source = f"/agent/{host}"
         self._jitter_ns = jitter_ns(host)
+        self._taken: deque[tuple[int, CpuDrain]] = deque()
         self.samples_count = 0
         """Samples taken since the start."""
 
@@ -76,7 +80,7 @@ class Agent:
         """
         parts = self._parts
         watch = Watch(parts.sideband, parts.producer, parts.host, stop_descriptor)
-        parts.host.pause = watch.glance_if_due
+        parts.host.pause = partial(self._pause, watch)
         now = time.monotonic_ns()
         end = None if duration_ns is None else now + duration_ns
         next_drain, next_cut = now + DRAIN_NS, self._cut_after(time.time_ns())
@@ -104,6 +108,8 @@ class Agent:
         parts = self._parts
         parts.producer.detach()
         self.drain()
+        while self._taken:
+            self.drain()
         parts.producer.stop()
         self.publish(time.time_ns() + 2 * self._interval_ns)
         parts.sink.close(_CLOSE_S, self._last_words)
@@ -112,21 +118,46 @@ class Agent:
         """What was dropped since the last batch, and would else never be told."""
         return self._cut(time.time_ns()) if self._parts.losses.services() else []
 
-    def drain(self) -> None:
-        """Take what the kernel has, then what happened to processes until then, and resolve."""
-        parts = self._parts
+    def _pause(self, watch: Watch) -> None:
+        """What cannot wait until a long drain has been resolved: programs that start, and rings that fill up."""
+        watch.glance_if_due()
+        if self._parts.producer.is_due():
+            self._take()
+
+    def _take(self) -> None:
+        """Move what waits in the kernel's rings into our memory; beyond a limit it is dropped and counted."""
         begin = boot_nano()
-        drained: CpuDrain = parts.producer.drain()
+        drained = self._parts.producer.drain()
+        self._note(drained)
+        if sum(len(each.tgid) for _, each in self._taken) + len(drained.tgid) <= MAX_HELD_SAMPLES:
+            self._taken.append((begin, drained))
+        else:
+            dropped = Loss("agent_overloaded", len(drained.tgid), int(drained.weight_us.sum()) * 1000)
+            metrics.LOSSES.labels(dropped.reason).inc(dropped.samples)
+            self._parts.losses.add([dropped])
+
+    def drain(self) -> None:
+        """Take what the kernel has, then what happened to processes until then, and resolve.
+
+        What is taken while that goes on is left to the next drain, so that publishing is never put off for long.
+        """
+        parts = self._parts
+        self._take()
+        for _ in range(len(self._taken)):
+            begin, drained = self._taken.popleft()
+            parts.host.follow(parts.sideband.drain())
+            parts.batcher.add(parts.resolver.resolve(drained, boot_to_unix_ns()))
+            parts.host.forget(begin)
+        parts.sideband.follow(online_cpus())
+        self._measure()
+
+    def _note(self, drained: CpuDrain) -> None:
         self.samples_count += len(drained.tgid)
         metrics.SAMPLES.labels("cpu").inc(len(drained.tgid))
         noted = [Loss(r.name.lower(), loss.samples_count, loss.value_ns) for r, loss in drained.losses.items()]
         for loss in noted:
             metrics.LOSSES.labels(loss.reason).inc(loss.samples)
-        parts.losses.add(noted)
-        parts.host.follow(parts.sideband.drain())
-        parts.batcher.add(parts.resolver.resolve(drained, boot_to_unix_ns()))
-        parts.host.forget(begin)
-        self._measure()
+        self._parts.losses.add(noted)
 
     def _measure(self) -> None:
         parts, cost = self._parts, own_cost()

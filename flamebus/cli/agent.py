@@ -79,6 +79,7 @@ def agent(
 
 def _run(settings: "Settings", tgid: int, duration_ns: int | None) -> None:
     from producers.lock import HostLock
+    from producers.own_cost import claim_priority
     from producers.service_rules import read_rules
 
     # What the caller got wrong is said first, whatever else runs on this host.
@@ -96,6 +97,7 @@ def _run(settings: "Settings", tgid: int, duration_ns: int | None) -> None:
         stops: list[int] = []
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda received, _frame: stops.append(received))
+        claim_priority()
         try:
             sideband.start()  # first, so that no process begins unseen between the two
             producer.start(settings.hz)

@@ -20,7 +20,7 @@ from producers.kernel.maps import online_cpus
 from producers.lives import Comm, EventsLost, Exit, Fork, Mmap, ProcessEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 RING_BYTES = 1 << 18
 """Per CPU: the lives of about 250 programs of a shell script between two drains."""
@@ -130,8 +130,9 @@ class Sideband:
             clock: the boot clock, ns.
         """
         self._ring_bytes, self._clock = ring_bytes, clock
-        self._rings: list[_Ring] = []
+        self._rings: dict[int, _Ring] = {}
         self._held: list[ProcessEvent] = []
+        self._refused: set[int] = set()
         self._wakeups = select.epoll()
 
     def start(self) -> None:
@@ -143,8 +144,6 @@ class Sideband:
         try:
             for cpu in online_cpus():
                 self._open(cpu)
-            for ring in self._rings:
-                perf.enable(ring.descriptor)
         except BaseException:  # supervisor: gives back what was opened, and raises
             self.stop()
             raise
@@ -155,8 +154,29 @@ class Sideband:
         except KernelUnavailableError:
             # Build ids in records came with Linux 5.12; an older kernel names inodes, and refuses the unknown flag.
             descriptor = self._event(cpu, _FLAGS)
-        self._rings.append(_Ring(descriptor, self._ring_bytes))
+        self._rings[cpu] = _Ring(descriptor, self._ring_bytes)
         self._wakeups.register(descriptor, select.EPOLLIN)
+        perf.enable(descriptor)
+
+    def follow(self, online: Collection[int]) -> None:
+        """Watch CPUs that came online; of those that went take the last records. A new one that refuses is left out.
+
+        Args:
+            online: numbers of the CPUs that run now.
+        """
+        for cpu in self._rings.keys() - set(online):
+            ring = self._rings.pop(cpu)
+            self._held += ring.take()
+            self._wakeups.unregister(ring.descriptor)
+            ring.close()
+        for cpu in set(online) - self._rings.keys() - self._refused:
+            try:
+                self._open(cpu)
+            except KernelUnavailableError:
+                self._refused.add(cpu)
+                continue
+            # Its first programs may have started before.
+            self._held.append(EventsLost(1, self._clock()))
 
     def _event(self, cpu: int, flags: int) -> int:
         wakeup_bytes = min(_WAKEUP_BYTES, self._ring_bytes // 2)
@@ -181,7 +201,7 @@ class Sideband:
         """
         now = self._clock()
         found = self._held
-        for ring in self._rings:
+        for ring in self._rings.values():
             found += ring.take()
         found.sort(key=lambda event: event.time_boot_nano)
         count = len(found)
@@ -196,8 +216,8 @@ class Sideband:
 
     def stop(self) -> None:
         """Close everything; may be called twice."""
-        for ring in self._rings:
+        for ring in self._rings.values():
             ring.close()
-        self._rings = []
+        self._rings = {}
         if not self._wakeups.closed:
             self._wakeups.close()
