@@ -139,5 +139,5 @@ def run_known(service: str, command: Sequence[str], meanwhile: Callable[[], obje
         except subprocess.TimeoutExpired:
             meanwhile()
             continue
-        did: dict[str, float] = json.loads(output)
+        did: dict[str, float] = json.loads(output.splitlines()[-1])
         return did

@@ -83,17 +83,22 @@ static __always_inline long walk_kernel(void *context, struct stack_record *stac
  */
 static __always_inline int send_once(struct stack_record *stack, const struct settings *settings)
 {
-	u32 epoch = settings->epoch;
-	u64 hash = stack->hash;
-	u32 *seen = bpf_map_lookup_elem_(MAP(MAP_SEEN), &hash);
+	u64 mark = stack->hash ^ ((u64)settings->epoch << 32);
+	u32 set = stack->hash & (SEEN_SETS - 1);
 	u32 count = stack->count & MAX_FRAMES;
+	struct seen *seen = bpf_map_lookup_elem_(MAP(MAP_SEEN), &set);
 
-	if (seen && *seen == epoch)
-		return 0;
+	if (!seen)
+		return -1;
+#pragma clang loop unroll(full)
+	for (u32 way = 0; way < SEEN_WAYS; way++)
+		if (seen->marks[way] == mark)
+			return 0;
 	if (bpf_ringbuf_output((void *)MAP(MAP_STACKS), stack, 16 + count * sizeof(u64),
 			       wakeup_flag(MAP(MAP_STACKS), settings->stacks_wakeup_bytes)))
 		return -1;
-	bpf_map_update_elem_(MAP(MAP_SEEN), &hash, &epoch, BPF_ANY);
+	/* Which one has to go is left to chance, so that stacks which take turns in a set do not always hit each other. */
+	seen->marks[bpf_get_prandom_u32() & (SEEN_WAYS - 1)] = mark;
 	return 0;
 }
 
@@ -134,7 +139,7 @@ static __always_inline u64 take_user(struct event_context *context, const struct
 static __always_inline u64 take_kernel(struct event_context *context, const struct settings *settings, u64 weight_us,
 				       u16 *flags)
 {
-	u32 slot = 1;
+	u32 slot = 0;
 	struct stack_record *stack = bpf_map_lookup_elem_(MAP(MAP_SCRATCH), &slot);
 	long bytes;
 

@@ -44,12 +44,22 @@ struct sample {
 	u32 weight_us;	/* CPU time this sample stands for: its period */
 };
 
-/* The addresses behind a hash, leaf first; on the ring only `count` of them. One spare slot lets the code mask. */
+/*
+ * The addresses behind a hash, leaf first; on the ring only `count` of them. One spare slot lets the code mask. The
+ * program has one per CPU, for the user's and then the kernel's stack: cold cache lines are most of what a sample costs.
+ */
 struct stack_record {
 	u64 hash;
 	u32 count;
 	u32 tgid;	/* who was first seen with it; 0 for a kernel stack */
 	u64 addresses[MAX_FRAMES + 1];
+};
+
+/* Hashes of stacks whose addresses were sent: a set of them fills one cache line. */
+#define SEEN_WAYS 8
+#define SEEN_SETS 2048
+struct seen {
+	u64 marks[SEEN_WAYS];
 };
 
 struct loss {

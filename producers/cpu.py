@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_FRAMES = 127
 FLAG_USER_MODE, FLAG_USER_STACK_UNSENT, FLAG_KERNEL_STACK_UNSENT = 1, 2, 4
-_SEEN_ENTRIES = 16_384  # distinct stacks the kernel remembers to have sent; 1.5 MB
+SEEN_WAYS, SEEN_SETS = 8, 2_048  # 16,384 distinct stacks that the kernel remembers to have sent; 128 KiB
 _STACK_RING_BYTES = 1 << 20  # 4,000 new stacks of 30 frames between two drains
 _RECORD_BYTES = 48
 _BUSY_WAIT_SECONDS = 0.01  # a record is half written for microseconds, unless the hypervisor took the CPU away
@@ -208,10 +208,10 @@ class CpuProducer:
             # Edge-triggered: a ring with any data in it is always "readable"; only the kernel's wake-up call matters.
             self._wakeups.register(ring.fd, select.EPOLLIN | select.EPOLLET)
         for number, kind, key, value, entries in (
-            (MapNumber.SEEN, MapType.LRU_HASH, 8, 4, _SEEN_ENTRIES),
+            (MapNumber.SEEN, MapType.ARRAY, 4, 8 * SEEN_WAYS, SEEN_SETS),
             (MapNumber.LOSSES, MapType.PER_CPU_ARRAY, 4, LOSS_BYTES * len(LossReason), 1),
             (MapNumber.SETTINGS, MapType.ARRAY, 4, SETTINGS.size, 1),
-            (MapNumber.SCRATCH, MapType.PER_CPU_ARRAY, 4, STACK_HEADER.size + 8 * (MAX_FRAMES + 1), 2),
+            (MapNumber.SCRATCH, MapType.PER_CPU_ARRAY, 4, STACK_HEADER.size + 8 * (MAX_FRAMES + 1), 1),
         ):
             self._maps[number] = BpfMap(MapSpec(f"fb_{number.name.lower()}", kind, key, value, entries))
         self._weight_us = round(1e6 / hz)

@@ -1,5 +1,11 @@
 // Work whose truth is known, for the agent's benchmarks. The last line it prints is a JSON object of what it did.
-// Usage: known split SECONDS | bursts COUNT BUSY_MS SLEEP_MS | spin DEPTH SECONDS | kernel DEPTH SECONDS | once BUSY_MS
+// Usage: known split SECONDS            three functions that take 70, 20 and 10 % of SECONDS of CPU time
+//        known bursts COUNT BUSY_MS SLEEP_MS
+//        known lives COUNT BUSY_MS SLEEP_MS   COUNT children that live BUSY_MS of CPU time each
+//        known once BUSY_MS
+//        known spin DEPTH SECONDS       in user mode, in a stack of DEPTH frames; SECONDS of CPU time
+//        known kernel DEPTH SECONDS     the same, mostly inside system calls
+//        known fixed DEPTH UNITS        the same amount of work in user mode each time
 // benchmarks/load.py builds it with frame pointers, and once more without.
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -8,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,12 +30,14 @@ static uint64_t now_ns(clockid_t clock) {
   return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-static double cpu_s(void) {
+static double cpu_s_of(int who) {
   struct rusage used;
-  getrusage(RUSAGE_SELF, &used);
+  getrusage(who, &used);
   return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
          (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
 }
+
+static double cpu_s(void) { return cpu_s_of(RUSAGE_SELF); }
 
 static inline __attribute__((always_inline)) void work(uint32_t units) {
   uint64_t value = sink;
@@ -80,21 +89,42 @@ static void bursts(int count, long busy_ms, long sleep_ms) {
   printf("{\"bursts\": %d, ", count);
 }
 
-KEEP static void at_the_bottom(int enters_kernel, double until_s) {
+static void lives(char **words) {
+  long sleep_ms = atol(words[4]);
+  struct timespec nap = {sleep_ms / 1000, sleep_ms % 1000 * 1000000};
+  for (int child = atoi(words[2]); child > 0; child--) {
+    pid_t started = fork();
+    if (started == 0) execl("/proc/self/exe", words[0], "once", words[3], (char *)NULL), _exit(1);
+    if (started < 0 || waitpid(started, NULL, 0) != started) exit(1);
+    nanosleep(&nap, NULL);
+  }
+  printf("{\"children_cpu_s\": %.6f, ", cpu_s_of(RUSAGE_CHILDREN));
+}
+
+enum place { USER, KERNEL, FIXED };
+
+KEEP static void at_the_bottom(enum place place, double limit) {
   static char buffer[65536];
   int file = open("/proc/self/smaps", O_RDONLY | O_CLOEXEC);
-  while (cpu_s() < until_s)
+  if (place == FIXED) work((uint32_t)limit);
+  while (place != FIXED && cpu_s() < limit)
     for (int round = 0; round < 50; round++) {
-      if (!enters_kernel) work(1);
+      if (place == USER) work(1);
       else if (pread(file, buffer, sizeof buffer, 0) < 0) exit(1);
     }
   close(file);
 }
 
-KEEP static void descend(int depth, int enters_kernel, double until_s) {
-  if (depth <= 0) at_the_bottom(enters_kernel, until_s);
-  else descend(depth - 1, enters_kernel, until_s);
+KEEP static void descend(int depth, enum place place, double limit) {
+  if (depth <= 0) at_the_bottom(place, limit);
+  else descend(depth - 1, place, limit);
   sink++;  // behind the call, so that it is none in tail position
+}
+
+// main, at_the_bottom and the first descend belong to the depth asked for; the C library has no frame pointers.
+static void stay_deep(const char *depth, enum place place, double limit) {
+  descend(atoi(depth) - 3, place, limit);
+  printf("{");
 }
 
 int main(int count, char **words) {
@@ -102,9 +132,10 @@ int main(int count, char **words) {
   double started_s = cpu_s();
   if (count == 3 && !strcmp(mode, "split")) split(atof(words[2]));
   else if (count == 5 && !strcmp(mode, "bursts")) bursts(atoi(words[2]), atol(words[3]), atol(words[4]));
-  else if (count == 4 && (!strcmp(mode, "spin") || !strcmp(mode, "kernel")))
-    // main, at_the_bottom and the first descend belong to the depth asked for; the C library has no frame pointers
-    descend(atoi(words[2]) - 3, mode[0] == 'k', started_s + atof(words[3])), printf("{");
+  else if (count == 5 && !strcmp(mode, "lives")) lives(words);
+  else if (count == 4 && !strcmp(mode, "spin")) stay_deep(words[2], USER, started_s + atof(words[3]));
+  else if (count == 4 && !strcmp(mode, "kernel")) stay_deep(words[2], KERNEL, started_s + atof(words[3]));
+  else if (count == 4 && !strcmp(mode, "fixed")) stay_deep(words[2], FIXED, atof(words[3]));
   else if (count == 3 && !strcmp(mode, "once")) busy((uint64_t)atol(words[2]) * 1000000), printf("{");
   else return fprintf(stderr, "known: see the top of its source for its usage\n"), 2;
   printf("\"cpu_s\": %.6f}\n", cpu_s());

@@ -19,6 +19,7 @@ from producers.cpu import (
     LossReason,
     stack_ceiling,
 )
+from producers.kernel.maps import online_cpus
 from producers.kernel.programs import enable_stats
 from tests.kernel.stacks import DEADLINE_S, drain_until, running_stacks
 
@@ -162,3 +163,25 @@ def test_the_ceiling_is_the_kernels_setting_within_our_room(tmp_path: Path) -> N
     (tmp_path / "setting").write_text("500\n")
     assert stack_ceiling(tmp_path / "setting") == MAX_FRAMES
     assert stack_ceiling(tmp_path / "nothing") == MAX_FRAMES
+
+
+def test_addresses_are_sent_once_and_again_when_they_were_thrown_away(tmp_path: Path) -> None:
+    """Two CPUs may each send a stack that both meet first; a third time only after it was forgotten."""
+    with running_stacks(tmp_path, "6") as tgid:
+        producer = CpuProducer(only_tgid=tgid)
+        try:
+            producer.start(_HZ)
+            first = drain_until(producer, lambda drains: sum(len(drain.tgid) for drain in drains) > 100)
+            sent = Counter(key for drain in first for key in drain.new_stacks)
+            known = {key for drain in first for key in drain.user_hash.tolist()}
+            later = drain_until(producer, lambda drains: sum(len(drain.tgid) for drain in drains) > 100)
+            repeated = known & {key for drain in later for key in drain.new_stacks}
+            producer.forget_stacks()
+            again = drain_until(
+                producer, lambda drains: bool(known & drains[-1].new_stacks.keys()) if drains else False
+            )
+        finally:
+            producer.stop()
+    assert max(sent.values()) <= len(online_cpus())
+    assert not repeated
+    assert again

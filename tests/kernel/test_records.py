@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 
 import bpf
 from producers import cpu
-from producers.cpu import LOSS_BYTES, MAX_FRAMES, RECORD, SETTINGS, STACK_HEADER, LossReason, MapNumber
+from producers.cpu import (
+    LOSS_BYTES,
+    MAX_FRAMES,
+    RECORD,
+    SEEN_SETS,
+    SEEN_WAYS,
+    SETTINGS,
+    STACK_HEADER,
+    LossReason,
+    MapNumber,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,12 +32,15 @@ _SETTINGS = ["only_tgid", "epoch", "weight_us", "most_frames", "samples_wakeup_b
 _STRUCTS = {
     "sample": [name for name in RECORD.names or () if name not in {"length", "reserved"}],
     "stack_record": ["hash", "count", "tgid", "addresses"],
+    "seen": ["marks"],
     "loss": ["samples", "value_us"],
     "losses": ["of"],
     "settings": _SETTINGS,
 }
 _NUMBERS = {
     "MAX_FRAMES": MAX_FRAMES,
+    "SEEN_WAYS": SEEN_WAYS,
+    "SEEN_SETS": SEEN_SETS,
     "FLAG_USER_MODE": cpu.FLAG_USER_MODE,
     "FLAG_USER_STACK_UNSENT": cpu.FLAG_USER_STACK_UNSENT,
     "FLAG_KERNEL_STACK_UNSENT": cpu.FLAG_KERNEL_STACK_UNSENT,
@@ -62,6 +75,7 @@ def test_reader_and_program_agree_on_every_byte(tmp_path: Path) -> None:
     own = [fields[name][1] - _RING_HEADER_BYTES for name in _STRUCTS["sample"]]
     assert found["sample"] == [*own, RECORD.itemsize - _RING_HEADER_BYTES]
     assert found["stack_record"] == [0, 8, 12, STACK_HEADER.size, STACK_HEADER.size + 8 * (MAX_FRAMES + 1)]
+    assert found["seen"] == [0, 8 * SEEN_WAYS]
     assert found["loss"] == [0, 8, LOSS_BYTES]
     assert found["losses"] == [0, LOSS_BYTES * len(LossReason)]
     assert found["settings"] == [0, 4, 8, 12, 16, 24, SETTINGS.size]
@@ -77,4 +91,6 @@ def test_every_field_and_number_of_the_header_is_compared() -> None:
     structs = dict(re.findall(r"struct (\w+) \{(.*?)\};", text, re.DOTALL))
     named = {name: re.findall(r"(\w+)(?:\[[^]]*\])?;", body) for name, body in structs.items()}
     assert named == _STRUCTS
-    assert set(re.findall(r"\b((?:LOSS|MAP|FLAG)_\w+) = ", text)) | {"MAX_FRAMES"} == set(_NUMBERS)
+    assert set(re.findall(r"\b((?:LOSS|MAP|FLAG)_\w+) = ", text)) | set(re.findall(r"#define (\w+) \d", text)) == set(
+        _NUMBERS
+    )
