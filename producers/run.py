@@ -91,6 +91,7 @@ class Agent:
                 next_drain = now + DRAIN_NS
             if to_cut <= 0:
                 self.publish(time.time_ns() - _GRACE_NS)
+                self._measure()
             if not 0 < to_cut <= 2 * self._interval_ns:
                 next_cut = self._cut_after(time.time_ns())
             parts.sink.poll()
@@ -149,7 +150,6 @@ class Agent:
             parts.batcher.add(parts.resolver.resolve(drained, boot_to_unix_ns()))
             parts.host.forget(begin)
         parts.sideband.follow(online_cpus())
-        self._measure()
 
     def _note(self, drained: CpuDrain) -> None:
         self.samples_count += len(drained.tgid)
@@ -163,6 +163,7 @@ class Agent:
         parts, cost = self._parts, own_cost()
         metrics.CPU_SECONDS.set(cost.cpu_s)
         metrics.MEMORY_BYTES.set(cost.memory_bytes)
+        metrics.PROGRAM_SECONDS.set(parts.producer.stats().run_time_ns / 1e9)
         metrics.MAP_BYTES.set(parts.producer.locked_bytes() + parts.sideband.locked_bytes())
         metrics.PROCESSES.set(len(parts.host.processes))
         metrics.MAPPINGS.set(parts.host.processes.mappings_count)

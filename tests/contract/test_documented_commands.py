@@ -22,9 +22,9 @@ _MODULE = re.compile(r"python3? -m ((?:flamebus|infra|benchmarks|producers|strea
 _LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#\s]+)")
 _TO_COME = frozenset(
     {
-        "flamebus doctor", "flamebus import", "streams.md", "agent.md",
-        "producers/cpu.md", "store.md", "settings.md", "metrics.md", "benchmarks.md",
-        "docs/benchmarks.md",
+        "flamebus doctor", "flamebus import", "streams.md",
+        "store.md", "settings.md", "metrics.md", "benchmarks.md",
+        "docs/benchmarks.md", "../benchmarks.md",
     }
 )  # fmt: skip
 """What the documentation names before it is there. This list only shrinks; an empty one may go."""
