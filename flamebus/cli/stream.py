@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import signal
 import sys
 import threading
 from typing import TYPE_CHECKING, Annotated
@@ -56,6 +57,8 @@ def stream(
     """Close windows, find hotspots, write the store and InfluxDB, until interrupted."""
     flags = {name: value for name, value in locals().items() if name != "config"}
     settings = load(flags, file=config).settings
+    # Until Faust takes signals over nothing was begun that would have to be finished.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if settings.metrics_listen:
         metrics.serve(settings.metrics_listen)
