@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from producers.procfs import ProcFs
 
 
+_ATTEMPTS = 10
+
+
 class Acquaintance:
     """Fills in facts, resource and mappings of images."""
 
@@ -34,22 +37,26 @@ class Acquaintance:
         return AddressSpace(self.new_key())
 
     def meet(self, image: Image) -> None:
-        """Read it, or if it has gone take what fork and exec leave unchanged from its ancestors."""
-        facts = self._read(image)
+        """Read it, or if it has gone take what fork and exec leave unchanged from its ancestors.
+
+        One that is on its way into or out of a program cannot be read just now: it is met again, a few times.
+        """
+        facts = image.facts = self._read(image)
         if facts is None:
-            metrics.PROCESSES_INHERITED.inc()
             facts = self._inherited(image)
-        image.facts = facts
+            image.attempts_count += 1
+            if image.is_over or image.attempts_count >= _ATTEMPTS:
+                metrics.PROCESSES_INHERITED.inc()
+                image.facts = facts
         image.executable = image.executable or facts.executable
         image.command = image.command or facts.command
         if image.space is None:
             image.space = self._space(image)
-        self.identify(image)
+        image.resource = self._identify(facts)
 
-    def identify(self, image: Image) -> None:
-        """Its attributes from its facts."""
-        if image.facts is not None:
-            image.resource = self._identify(image.facts)
+    def presume(self, image: Image, facts: Facts) -> None:
+        """Take these facts for its own: it cannot be asked."""
+        image.facts, image.resource = facts, self._identify(facts)
 
     def _read(self, image: Image) -> Facts | None:
         if image.is_over:
@@ -57,7 +64,7 @@ class Acquaintance:
         stat = self._proc.stat(image.tgid)
         if stat is None or stat.is_dying or stat.start_boot_nano > image.seen_boot_nano + self._proc.tick_ns:
             return None
-        return self._proc.facts(image.tgid, stat)
+        return self._proc.facts(image.tgid, stat, may_lack_arguments=image.attempts_count >= _ATTEMPTS - 1)
 
     def _inherited(self, image: Image) -> Facts:
         """Environment and control group of the nearest ancestor that tells; its arguments only if there was no exec."""

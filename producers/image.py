@@ -38,6 +38,7 @@ class Image:
         depth: how many ancestors hang on it, at most ``MAX_ANCESTORS``.
         losses_count: how many losses of side-band records it has been checked after.
         reread_boot_nano: when its mappings were last read because there were too many.
+        attempts_count: how often it could not be read.
     """
 
     tgid: int
@@ -55,6 +56,7 @@ class Image:
     depth: int = 0
     losses_count: int = 0
     reread_boot_nano: int = 0
+    attempts_count: int = 0
 
     @property
     def key(self) -> int:

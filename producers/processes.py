@@ -187,8 +187,8 @@ class Processes:
         stat = self._proc.stat(tgid)
         if stat is not None and stat.start_boot_nano <= boot_nano + self._proc.tick_ns:
             return self._add(Image(tgid, stat.start_boot_nano, stat.start_boot_nano))
-        gone = Image(tgid, 0, boot_nano, facts=Facts(is_kernel_thread=tgid == 0))
-        self._acquaintance.identify(gone)
+        gone = Image(tgid, 0, boot_nano)
+        self._acquaintance.presume(gone, Facts(is_kernel_thread=tgid == 0))
         self._close(self._add(gone), boot_nano)
         metrics.PROCESSES_UNKNOWN.inc()
         return gone

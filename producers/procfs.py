@@ -65,15 +65,18 @@ class ProcFs:
             is_dying=fields[0] in {b"Z", b"X"},
         )
 
-    def facts(self, tgid: int, stat: Stat) -> Facts | None:
+    def facts(self, tgid: int, stat: Stat, *, may_lack_arguments: bool = False) -> Facts | None:
         """Who it is, ``None`` when it is gone or going; parts that may not be read are empty.
 
-        Memory goes before the entry does: an ending process has no program any more, and an empty environment.
+        Memory goes before the entry does, and comes after the program: of a process that ends or execs just now,
+        arguments and environment read as empty. So they do, for as long as it lives, of one that has wiped them.
         """
         command = self._text(tgid, "comm").rstrip("\n")
         if stat.is_kernel_thread:
             return Facts(command=command, is_kernel_thread=True)
         arguments = self._read(tgid, "cmdline", _MAX_ARGUMENT_BYTES).split(b"\0")
+        if not any(arguments) and not may_lack_arguments:
+            return None
         environment = _picked(self._read(tgid, "environ", _MAX_ENVIRONMENT_BYTES))
         cgroup = cgroup_path(self._text(tgid, "cgroup"))
         executable = self.executable(tgid)  # last: if it is there now, all that was read was there

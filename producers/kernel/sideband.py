@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from flamebus.errors import KernelUnavailableError
 from producers.kernel import perf
 from producers.kernel.maps import online_cpus
+from producers.kernel.syscalls import unavailable
 from producers.lives import Comm, EventsLost, Exit, Fork, Mmap, ProcessEvent
 
 if TYPE_CHECKING:
@@ -98,7 +99,11 @@ class _Ring:
 
     def __init__(self, descriptor: int, size_bytes: int) -> None:
         self.descriptor = descriptor
-        self._pages = mmap.mmap(descriptor, mmap.PAGESIZE + size_bytes, mmap.MAP_SHARED)
+        try:
+            self._pages = mmap.mmap(descriptor, mmap.PAGESIZE + size_bytes, mmap.MAP_SHARED)
+        except OSError as error:
+            os.close(descriptor)
+            raise unavailable("map the ring that reports processes", error.errno or 0) from error
         self._all = memoryview(self._pages)
         self._data = self._all[mmap.PAGESIZE :]
 

@@ -163,6 +163,27 @@ def test_a_fork_shares_what_addresses_mean_until_one_of_the_two_maps_more(proc: 
     assert where(parent, 0x90000) == "/lib/other.so"
 
 
+def test_a_program_read_in_the_middle_of_its_exec_is_read_again(proc: Proc) -> None:
+    proc.lives(SHELL, variables="OTEL_SERVICE_NAME=late")
+    whole = (proc.root / str(SHELL) / "cmdline").read_bytes()
+    (proc.root / str(SHELL) / "cmdline").write_bytes(b"")
+    processes = proc.processes()
+    processes.apply(program(SHELL, "early", SECOND))
+    assert service(processes.image(SHELL, 2 * SECOND)) == "early"
+    (proc.root / str(SHELL) / "cmdline").write_bytes(whole)
+    assert service(processes.image(SHELL, 3 * SECOND)) == "late"
+    (proc.root / str(SHELL) / "cmdline").write_bytes(b"")
+    assert service(processes.image(SHELL, 4 * SECOND)) == "late"
+
+
+def test_a_program_that_has_wiped_its_arguments_is_read_in_the_end(proc: Proc) -> None:
+    proc.lives(SHELL, variables="OTEL_SERVICE_NAME=wiped")
+    (proc.root / str(SHELL) / "cmdline").write_bytes(b"")
+    processes = proc.processes()
+    found = [service(processes.image(SHELL, at * SECOND)) for at in range(1, 12)]
+    assert (found[0], found[-1]) == ("unknown_service", "wiped")
+
+
 def test_a_file_mapped_over_another_gives_addresses_a_new_meaning(proc: Proc) -> None:
     processes = proc.processes()
     processes.apply(program(SHELL, "server", SECOND))
