@@ -17,8 +17,8 @@ def wilson_interval(share: F64, effective_count: F64 | float) -> tuple[F64, F64]
 def wilson_interval(share: float | F64, effective_count: float | F64) -> tuple[float, float] | tuple[F64, F64]:
     """95 % interval of a share.
 
-    Weighted samples count as fewer independent ones than they stand for: take ``effective_count`` of the whole window
-    (not of the function alone) from :func:`effective_count`.
+    Weighted samples count as fewer independent ones than they stand for: take ``effective_count`` from
+    :func:`effective_counts`, or from :func:`effective_count` where weights have nothing to do with functions.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", Journal of the
     American Statistical Association 22 (1927), 209-212; recommended over the normal interval for small counts and
@@ -57,3 +57,29 @@ def effective_count(total: float, variance: float) -> float:
         0 when there is nothing.
     """
     return total * total / variance if variance > 0 else 0.0
+
+
+def effective_counts(values: F64, variances: F64, total: float, variance: float) -> F64:
+    """Independent samples that the total is worth for the share of each part, shape ``(n,)``.
+
+    A part whose samples carry large weights is less certain than one of the same size with small ones, so weights that
+    go with functions (hosts or kinds sampled at different rates) need this rather than one number for all. With
+    samples as independent Poisson events, a share ``p = v / T`` has the variance ``((1 - p)² V + p² (W - V)) / T²`` by
+    the delta method, where ``V`` and ``W`` are the variances of the part and of the whole (Särndal, Swensson and
+    Wretman, "Model Assisted Survey Sampling" (1992), 5.6); the result is the binomial sample of that variance. With
+    equal weights it is the number of samples recorded, for every part.
+
+    Args:
+        values: sum of value × weight of each part.
+        variances: sum of the squares of the same.
+        total: sum of value × weight of the whole.
+        variance: sum of the squares of the same.
+    """
+    if total <= 0:
+        return np.zeros(len(values))
+    share = np.clip(values / total, 0.0, 1.0)
+    spread = (1 - share) ** 2 * variances + share**2 * np.maximum(variance - variances, 0.0)
+    binomial = share * (1 - share)
+    everything = effective_count(total, variance)
+    is_inside = (binomial > 0) & (spread > 0)
+    return np.where(is_inside, binomial * total * total / np.where(is_inside, spread, 1.0), everything)

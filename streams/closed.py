@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flamebus.profile import I64
 from flamebus.window import Window
 from flamebus.window_profile import LogRange, WindowProfile
 from streams.stacks import KnownStack, StackCatalogue
@@ -25,14 +24,6 @@ class ClosedProfile:
     stacks: tuple[KnownStack, ...]
     row_stack: NDArray[np.intp]
     catalogue: StackCatalogue
-
-    def stack_values(self) -> I64:
-        """Value of each of ``stacks``, shape ``(n_stacks,)``."""
-        if not self.stacks:
-            return np.zeros(0, dtype=np.int64)
-        begins = np.searchsorted(self.row_stack, np.arange(len(self.stacks)))
-        values: I64 = np.add.reduceat(self.profile.rows.value, begins)
-        return values
 
 
 @dataclass(frozen=True, slots=True, eq=False)

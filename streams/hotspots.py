@@ -5,9 +5,10 @@ from itertools import chain
 
 import numpy as np
 import xxhash
+from numpy.typing import NDArray
 
 from flamebus.hotspot import OTHER_FUNCTION, FunctionHotspot, HotspotReport, Share, StackHotspot
-from flamebus.interval import effective_count, wilson_interval
+from flamebus.interval import effective_counts, wilson_interval
 from flamebus.loss import lost_and_dropped
 from flamebus.profile import F64, HOST_ATTRIBUTE, I64, attribute
 from flamebus.window_profile import WindowProfile
@@ -17,39 +18,99 @@ from streams.stacks import NO_STACK, KnownStack
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """Parts of a window, columns of shape ``(n,)``: value in the sample type's unit, and its variance."""
+
+    value: I64
+    variance: F64
+
+    def __getitem__(self, rows: NDArray[np.intp]) -> "Parts":
+        return Parts(self.value[rows], self.variance[rows])
+
+    def with_rest(self, whole: "Whole") -> "Parts":
+        """These and, last, what is left of the whole."""
+        rest = max(whole.variance - float(self.variance.sum()), 0.0)
+        return Parts(np.append(self.value, whole.value - self.value.sum()), np.append(self.variance, rest))
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """The same of everything."""
+
+    value: int
+    variance: float
+
+    def shares(self, parts: Parts) -> list[Share]:
+        """Each part's share, with its interval."""
+        share: F64 = parts.value / self.value if self.value else np.zeros(len(parts.value))
+        counts = effective_counts(parts.value.astype(np.float64), parts.variance, float(self.value), self.variance)
+        low, high = wilson_interval(share, counts)
+        return [Share(*three) for three in zip(share.tolist(), low.tolist(), high.tolist(), strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
 class FunctionTotals:
-    """Values per function, in the sample type's unit; columns of shape ``(n_functions,)``."""
+    """Every function of a window: ``own`` ended in it, ``through`` passed through it."""
 
     keys: tuple[FunctionKey, ...]
-    self_value: I64
-    total_value: I64
+    own: Parts
+    through: Parts
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A report, and what a sum over some of its functions needs for its own interval.
+
+    Attributes:
+        own: self values and their variances, one for each of ``report.functions``.
+    """
+
+    report: HotspotReport
+    own: Parts
+    whole: Whole
 
 
 def function_totals(closed: ClosedProfile) -> FunctionTotals:
     """Self and total value of every function; a function that recurses counts once per stack."""
     names = closed.catalogue.tree.function_keys
-    own, whole = np.zeros(len(names), dtype=np.int64), np.zeros(len(names), dtype=np.int64)
+    if not closed.stacks:
+        nothing = Parts(np.zeros(0, dtype=np.int64), np.zeros(0))
+        return FunctionTotals((), nothing, nothing)
+    stacks = _stack_parts(closed)
+    members = np.concatenate([stack.functions for stack in closed.stacks]).astype(np.intp)
+    counts = np.fromiter((len(stack.functions) for stack in closed.stacks), np.intp, len(closed.stacks))
+    leaves = members[np.cumsum(counts) - counts]
+    stack_of_member = np.repeat(np.arange(len(counts)), counts)
     is_present = np.zeros(len(names), dtype=np.bool_)
-    if closed.stacks:
-        values = closed.stack_values()
-        members = np.concatenate([stack.functions for stack in closed.stacks]).astype(np.intp)
-        counts = np.fromiter((len(stack.functions) for stack in closed.stacks), np.intp, len(closed.stacks))
-        leaves = members[np.cumsum(counts) - counts]
-        # Not bincount: its weights are float64, and sums have to be exact to the nanosecond.
-        np.add.at(own, leaves, values)
-        np.add.at(whole, members, np.repeat(values, counts))
-        is_present[members] = True
+    is_present[members] = True
     rows = np.flatnonzero(is_present)
-    return FunctionTotals(tuple(names[row] for row in rows.tolist()), own[rows], whole[rows])
+    return FunctionTotals(
+        tuple(names[row] for row in rows.tolist()),
+        _sum_by(leaves, stacks, len(names))[rows],
+        _sum_by(members, stacks[stack_of_member], len(names))[rows],
+    )
 
 
-def rank(closed: ClosedProfile, top_k: int) -> HotspotReport:
+def _stack_parts(closed: ClosedProfile) -> Parts:
+    begins = np.searchsorted(closed.row_stack, np.arange(len(closed.stacks)))
+    rows = closed.profile.rows
+    return Parts(np.add.reduceat(rows.value, begins), np.add.reduceat(rows.variance, begins))
+
+
+def _sum_by(rows: NDArray[np.intp], parts: Parts, size: int) -> Parts:
+    # Not bincount for values: its weights are float64, and sums have to be exact to the nanosecond.
+    value = np.zeros(size, dtype=np.int64)
+    np.add.at(value, rows, parts.value)
+    return Parts(value, np.bincount(rows, parts.variance, size).astype(np.float64, copy=False))
+
+
+def rank(closed: ClosedProfile, top_k: int) -> Ranked:
     """The hotspots of a window: top ``top_k`` functions by self and by total, ``__other__``, and top stacks."""
     profile = closed.profile
-    total = profile.total
+    whole = Whole(profile.total, float(profile.rows.variance.sum()))
     lost, dropped = lost_and_dropped(profile.losses)
-    count = effective_count(float(total), float(profile.rows.variance.sum()))
-    return HotspotReport(
+    functions, own = _functions(function_totals(closed), whole, top_k)
+    report = HotspotReport(
         report_id=_report_id(profile),
         service=profile.service,
         kind=profile.kind,
@@ -57,15 +118,16 @@ def rank(closed: ClosedProfile, top_k: int) -> HotspotReport:
         window_start_unix_nano=profile.window.start_unix_nano,
         window_size_nano=profile.window.size_ns,
         partition=profile.partition,
-        total=total,
+        total=whole.value,
         samples=profile.samples,
         hosts=len({attribute(resource, HOST_ATTRIBUTE) for resource in profile.resources}),
         lost=lost,
         dropped=dropped,
         late=round(profile.late_samples),
-        functions=_functions(function_totals(closed), total, count, top_k),
-        stacks=_stacks(closed, total, count, top_k),
+        functions=functions,
+        stacks=_stacks(closed, whole, top_k) if closed.stacks else (),
     )
+    return Ranked(report, own, whole)
 
 
 def _report_id(profile: WindowProfile) -> bytes:
@@ -73,25 +135,19 @@ def _report_id(profile: WindowProfile) -> bytes:
     return xxhash.xxh3_128_digest(name.encode())
 
 
-def _functions(totals: FunctionTotals, total: int, count: float, top_k: int) -> tuple[FunctionHotspot, ...]:
+def _functions(totals: FunctionTotals, whole: Whole, top_k: int) -> tuple[tuple[FunctionHotspot, ...], Parts]:
     if not totals.keys:
-        return ()
+        return (), totals.own
     by_name = np.array(_ranks(totals.keys))
-    by_self = np.lexsort((by_name, -totals.self_value))
-    by_total = np.lexsort((by_name, -totals.total_value))
+    by_self = np.lexsort((by_name, -totals.own.value))
+    by_total = np.lexsort((by_name, -totals.through.value))
     chosen_set = {*by_self[:top_k].tolist(), *by_total[:top_k].tolist()}
     chosen = np.array([row for row in by_self.tolist() if row in chosen_set], dtype=np.intp)
-    self_value = np.append(totals.self_value[chosen], total - totals.self_value[chosen].sum())
-    total_value = np.append(totals.total_value[chosen], self_value[-1])
+    own, listed = totals.own[chosen].with_rest(whole), totals.through[chosen]
+    through = Parts(np.append(listed.value, own.value[-1]), np.append(listed.variance, own.variance[-1]))
     keys = [*(totals.keys[row] for row in chosen.tolist()), (OTHER_FUNCTION, "", "")]
-    self_shares = shares(self_value, total, count)
-    total_shares = shares(total_value, total, count)
-    return tuple(
-        FunctionHotspot(key[0], key[1], key[2], int(own), int(whole), self_share, total_share)
-        for key, own, whole, self_share, total_share in zip(
-            keys, self_value, total_value, self_shares, total_shares, strict=True
-        )
-    )
+    columns = (keys, own.value.tolist(), through.value.tolist(), whole.shares(own), whole.shares(through))
+    return tuple(FunctionHotspot(*key, *rest) for key, *rest in zip(*columns, strict=True)), own
 
 
 def _ranks(keys: tuple[FunctionKey, ...]) -> list[int]:
@@ -100,16 +156,14 @@ def _ranks(keys: tuple[FunctionKey, ...]) -> list[int]:
     return [order[key] for key in keys]
 
 
-def _stacks(closed: ClosedProfile, total: int, count: float, top_k: int) -> tuple[StackHotspot, ...]:
-    values = closed.stack_values()
-    chosen = np.argsort(-values, kind="stable")[:top_k]  # stacks ascend by id, which breaks ties
+def _stacks(closed: ClosedProfile, whole: Whole, top_k: int) -> tuple[StackHotspot, ...]:
+    parts = _stack_parts(closed)
+    chosen = np.argsort(-parts.value, kind="stable")[:top_k]  # stacks ascend by id, which breaks ties
+    top = parts[chosen]
     return tuple(
         StackHotspot(stack.stack_id, _names(stack, closed.catalogue.tree), value, share)
         for stack, value, share in zip(
-            (closed.stacks[row] for row in chosen.tolist()),
-            values[chosen].tolist(),
-            shares(values[chosen], total, count),
-            strict=True,
+            (closed.stacks[row] for row in chosen.tolist()), top.value.tolist(), whole.shares(top), strict=True
         )
     )
 
@@ -118,10 +172,3 @@ def _names(stack: KnownStack, tree: CallTree) -> tuple[str, ...]:
     """Names of its frames, leaf first."""
     locations = tree.node_location.values[stack.nodes[::-1]].tolist()
     return tuple(chain.from_iterable(map(tree.names_at, locations))) or (NO_STACK[0],)
-
-
-def shares(values: I64, total: int, count: float) -> list[Share]:
-    """Each value as a part of the total, with its interval."""
-    part: F64 = values / total if total else np.zeros(len(values))
-    low, high = wilson_interval(part, count)
-    return [Share(*three) for three in zip(part.tolist(), low.tolist(), high.tolist(), strict=True)]

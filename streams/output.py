@@ -63,6 +63,6 @@ class Output:
 
 
 def _prepared(closed: ClosedWindow, top_k: int, bus: BusSink) -> tuple[list[Message], list[str]]:
-    reports = [rank(part, top_k) for part in closed.parts]
-    lines = [line for part, report in zip(closed.parts, reports, strict=True) for line in report_lines(part, report)]
-    return bus.messages(closed, reports), lines
+    ranked = [rank(part, top_k) for part in closed.parts]
+    lines = [line for each in ranked for line in report_lines(each)]
+    return bus.messages(closed, [each.report for each in ranked]), lines

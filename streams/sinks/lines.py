@@ -5,10 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import xxhash
 
-from flamebus.hotspot import HotspotReport
-from flamebus.interval import effective_count
-from streams.closed import ClosedProfile
-from streams.hotspots import shares
+from streams.hotspots import Parts, Ranked
 
 MAX_TAG_BYTES = 1_024
 """InfluxDB refuses a series key of 64 KB; C++ has names of that size, and nobody reads more than this."""
@@ -28,27 +25,29 @@ def tag_value(text: str) -> str:
     return text.translate(_TRANSLATION) or "-"
 
 
-def report_lines(closed: ClosedProfile, report: HotspotReport) -> Iterator[str]:
+def report_lines(ranked: Ranked) -> Iterator[str]:
     """One ``profile`` point and a ``function`` point per listed function.
 
     Functions whose tags are the same (one name in several files, or names that only differ in what a tag cannot hold)
     are one point with their sum, whose interval is that of the sum.
     """
+    report = ranked.report
     time = report.window_start_unix_nano
     tags = f"kind={tag_value(report.kind)},partition={report.partition},service={tag_value(report.service)}"
     yield (
         f"profile,{tags} total={report.total}i,samples={report.samples!r},lost={report.lost}i,"
         f"dropped={report.dropped}i,late={report.late}i,hosts={report.hosts}i {time}"
     )
-    own, whole = dict[str, int](), dict[str, int]()
-    for entry in report.functions:
-        tag = tag_value(entry.function)
-        own[tag] = own.get(tag, 0) + entry.self_value
-        whole[tag] = whole.get(tag, 0) + entry.total_value
-    count = effective_count(float(report.total), float(closed.profile.rows.variance.sum()))
-    of_self = shares(np.array(list(own.values()), dtype=np.int64), report.total, count)
-    for tag, share in zip(own, of_self, strict=True):
+    rows: dict[str, list[int]] = {}
+    for row, entry in enumerate(report.functions):
+        rows.setdefault(tag_value(entry.function), []).append(row)
+    own = Parts(
+        np.array([sum(report.functions[row].self_value for row in same) for same in rows.values()], dtype=np.int64),
+        np.array([ranked.own.variance[same].sum() for same in rows.values()], dtype=np.float64),
+    )
+    for (tag, same), value, share in zip(rows.items(), own.value.tolist(), ranked.whole.shares(own), strict=True):
+        through = sum(report.functions[row].total_value for row in same)
         yield (
-            f"function,function={tag},{tags} self={own[tag]}i,total={whole[tag]}i,"
+            f"function,function={tag},{tags} self={value}i,total={through}i,"
             f"share={share.value!r},share_low={share.low!r},share_high={share.high!r} {time}"
         )

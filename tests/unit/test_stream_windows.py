@@ -98,7 +98,7 @@ def test_late_samples_are_counted_in_the_window_of_the_watermark() -> None:
     assert closed.window.start_unix_nano == START + SIZE
     assert closed.profiles[0].late_samples == weight_of(late)
     assert closed.profiles[0].total == 0
-    assert rank(closed.parts[0], 5).late == weight_of(late)
+    assert rank(closed.parts[0], 5).report.late == weight_of(late)
 
 
 def test_a_duplicate_counts_once_even_when_late() -> None:
@@ -147,7 +147,7 @@ def test_losses_travel_with_their_window() -> None:
     windows, item = fresh(), batch(random.Random(7), START)
     windows.add(record(0, replace(item, losses=(Loss("ring_full", 5), Loss("spool_full", 7)))))
     windows.add(tick(1, START + SIZE + LATENESS))
-    report = rank(windows.take_closed()[0].parts[0], 5)
+    report = rank(windows.take_closed()[0].parts[0], 5).report
     assert (report.lost, report.dropped) == (5, 7)
 
 
@@ -245,7 +245,7 @@ def test_hotspots_add_up_and_rank() -> None:
         windows.add(record(offset, batch(rng, START, host=f"h{offset % 3}")))
     windows.add(tick(20, START + SIZE + LATENESS))
     closed = windows.take_closed()[0].parts[0]
-    profile, report = closed.profile, rank(closed, 3)
+    profile, report = closed.profile, rank(closed, 3).report
     assert report.hosts == 3
     assert sum(function.self_value for function in report.functions) == report.total == profile.total
     assert report.functions[-1].function == "__other__"
