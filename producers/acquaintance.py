@@ -93,3 +93,18 @@ class Acquaintance:
             if not ancestor.is_over and (mapped := self._proc.mapped(ancestor.tgid)):
                 return AddressSpace(self.new_key(), mapped[:MAX_MAPPINGS])
         return self.new_space()
+
+    def read_mappings_again(self, image: Image) -> None:
+        """Take the mappings from ``/proc``; the key changes only if they do. Build ids that were known are kept."""
+        old, mapped = image.space, self._proc.mapped(image.tgid)[:MAX_MAPPINGS]
+        if old is None or not mapped:
+            return
+        known = {(each.start, each.file.path): each.file.build_id for each in old.mapped}
+        mapped = [
+            replace(each, file=replace(each.file, build_id=known.get((each.start, each.file.path), "")))
+            for each in mapped
+        ]
+        if [(m.start, m.limit, m.file.path) for m in mapped] == [(m.start, m.limit, m.file.path) for m in old.mapped]:
+            return
+        old.users_count -= 1
+        image.space = AddressSpace(self.new_key(), mapped)

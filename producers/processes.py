@@ -8,12 +8,11 @@ exit keeps everything until the samples taken before it have been resolved.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from producers import agent_metrics as metrics
 from producers.acquaintance import Acquaintance
-from producers.address_space import MAX_MAPPINGS, AddressSpace, Mapped, MappedFile
+from producers.address_space import MAX_MAPPINGS, Mapped, MappedFile
 from producers.identity import Facts
 from producers.image import Image
 from producers.lives import Comm, EventsLost, Exit, Fork, Mmap, ProcessEvent
@@ -28,6 +27,7 @@ MAX_PROCESSES = 8_192
 """About 1 kB each. The one that nothing was heard of for longest goes; when sampled it is read from ``/proc`` again."""
 MAX_MAPPINGS_OF_ALL = 150_000
 """About 100 bytes each, if none were shared."""
+_MAX_FILES = 4_096
 _REREAD_NS = 10 * 10**9
 _AFTERLIFE_NS = 10**9  # a thread may be sampled a little after its process was reported to have exited
 
@@ -51,6 +51,7 @@ class Processes:
         self._proc, self._limit_count = proc, limit_count
         self._images: OrderedDict[int, list[Image]] = OrderedDict()
         self._ended: deque[tuple[int, Image, int]] = deque()
+        self._files: dict[tuple[str, int, bytes | None], MappedFile] = {}
         self._losses_count = 0
         self._lost_boot_nano = 0
         self._acquaintance = Acquaintance(proc, identify)
@@ -139,7 +140,7 @@ class Processes:
         image = self._current(event.tgid)
         if image is None or image.space is None or not event.is_executable:
             return  # nothing is known of its other mappings: all are read from /proc when it is met
-        file = MappedFile(event.path, event.inode, event.build_id.hex() if event.build_id else "")
+        file = self._file(event)
         if image.is_exec and not image.executable and file.is_file:
             image.executable = event.path  # the program itself is mapped before its interpreter and libraries
         if len(image.space) >= MAX_MAPPINGS and not self._reread(image, event.time_boot_nano):
@@ -151,6 +152,17 @@ class Processes:
             space = image.space = space.copy(self._acquaintance.new_key())
         if space.add(Mapped(event.start, event.start + event.length, event.offset, file)):
             space.key = self._acquaintance.new_key()
+
+    def _file(self, event: Mmap) -> MappedFile:
+        """The same object for the same file: a host maps few, and many times."""
+        key = (event.path, event.inode, event.build_id)
+        file = self._files.get(key)
+        if file is None:
+            if len(self._files) >= _MAX_FILES:
+                self._files.clear()
+            file = MappedFile(event.path, event.inode, event.build_id.hex() if event.build_id else "")
+            self._files[key] = file
+        return file
 
     def image(self, tgid: int, boot_nano: int) -> Image:
         """What the process ran at a time; never fails: who has gone unread is ``unknown_service``.
@@ -205,7 +217,10 @@ class Processes:
             return self._adopt(image.tgid, boot_nano)
         if image.is_over:
             return image  # its main thread has ended, others go on
-        return self._after_missed_exec(image) or self._with_mappings_read_again(image)
+        started = self._after_missed_exec(image)
+        if started is None:
+            self._acquaintance.read_mappings_again(image)
+        return started or image
 
     def _after_missed_exec(self, image: Image) -> Image | None:
         # Base names only: a path depends on whose root it is told from.
@@ -218,33 +233,13 @@ class Processes:
         started.descend_from(image)
         return self._add(started)
 
-    def _with_mappings_read_again(self, image: Image) -> Image:
-        if image.space is not None:
-            self._replace_space(image)
-        return image
-
     def _reread(self, image: Image, boot_nano: int) -> bool:
         """Get rid of what was unmapped, of which no event tells; whether there is room now."""
         if boot_nano - image.reread_boot_nano < _REREAD_NS:
             return False
         image.reread_boot_nano = boot_nano
-        self._replace_space(image)
+        self._acquaintance.read_mappings_again(image)
         return image.space is not None and len(image.space) < MAX_MAPPINGS
-
-    def _replace_space(self, image: Image) -> None:
-        """Take the mappings from ``/proc``; the key changes only if they do. Build ids that were known are kept."""
-        old, mapped = image.space, self._proc.mapped(image.tgid)[:MAX_MAPPINGS]
-        if old is None or not mapped:
-            return
-        known = {(each.start, each.file.path): each.file.build_id for each in old.mapped}
-        mapped = [
-            replace(each, file=replace(each.file, build_id=known.get((each.start, each.file.path), "")))
-            for each in mapped
-        ]
-        if [(m.start, m.limit, m.file.path) for m in mapped] == [(m.start, m.limit, m.file.path) for m in old.mapped]:
-            return
-        old.users_count -= 1
-        image.space = AddressSpace(self._acquaintance.new_key(), mapped)
 
     def _release(self, image: Image) -> None:
         """What descendants may still ask it for stays; the rest goes."""
