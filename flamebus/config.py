@@ -1,5 +1,6 @@
 """Settings: flag > ``FLAMEBUS_…`` environment > TOML file > default, and where each value came from."""
 
+import difflib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -20,7 +21,10 @@ _MASK = "********"
 
 
 def _duration_ns(value: object) -> object:
-    return parse_duration(value) if isinstance(value, str) else value
+    try:
+        return parse_duration(value) if isinstance(value, str) else value
+    except UsageError as error:
+        raise ValueError(str(error)) from error
 
 
 Duration = Annotated[int, BeforeValidator(_duration_ns), Field(ge=0)]
@@ -101,11 +105,16 @@ class Settings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting as ``flamebus config show`` prints it; secrets are masked."""
+    """One setting as ``flamebus config show`` prints it; secrets are masked.
+
+    Attributes:
+        source: the flag, the variable or the file that the value came from; empty for a default.
+    """
 
     name: str
     value: str
     origin: Origin
+    source: str
     description: str
 
 
@@ -115,16 +124,30 @@ class Configuration:
 
     settings: Settings
     origins: Mapping[str, Origin]
+    file: str = ""
 
     def rows(self) -> tuple[Setting, ...]:
         """All settings in the order of their definition."""
         return tuple(
-            Setting(name, _shown(name, getattr(self.settings, name)), self.origins[name], field.description or "")
+            Setting(
+                name,
+                shown(name, getattr(self.settings, name)),
+                self.origins[name],
+                _source(name, self.origins[name], self.file),
+                field.description or "",
+            )
             for name, field in Settings.model_fields.items()
         )
 
 
-def _shown(name: str, value: object) -> str:
+def _source(name: str, origin: Origin, file: str) -> str:
+    """What a person has to change to change the value."""
+    flag, variable = f"--{name.replace('_', '-')}", ENVIRONMENT_PREFIX + name.upper()
+    return {Origin.FLAG: flag, Origin.ENVIRONMENT: variable, Origin.FILE: file, Origin.DEFAULT: ""}[origin]
+
+
+def shown(name: str, value: object) -> str:
+    """A setting's value as it is written outside; a secret that is set is masked."""
     if isinstance(value, SecretStr):
         return _MASK if value.get_secret_value() else ""
     if name in _DURATIONS and isinstance(value, int):
@@ -133,6 +156,7 @@ def _shown(name: str, value: object) -> str:
 
 
 _DURATIONS = frozenset({"interval", "window", "lateness", "retention"})
+_SECRETS = frozenset({"influx_token", "token"})
 
 
 def load(
@@ -149,10 +173,11 @@ def load(
         UsageError: a value that is not allowed, an unknown setting in the file, or a file that cannot be read.
     """
     environment = os.environ if environment is None else environment
+    path, in_file = _from_file(file, environment)
     sources: list[tuple[Origin, Mapping[str, Any]]] = [
         (Origin.FLAG, {name: value for name, value in flags.items() if value is not None}),
         (Origin.ENVIRONMENT, _from_environment(environment)),
-        (Origin.FILE, _from_file(file, environment)),
+        (Origin.FILE, in_file),
     ]
     values: dict[str, Any] = {}
     origins = dict.fromkeys(Settings.model_fields, Origin.DEFAULT)
@@ -162,11 +187,38 @@ def load(
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        problem = error.errors()[0]
-        name = str(problem["loc"][0])
-        where = origins.get(name, Origin.FILE)
-        raise UsageError(f"setting {name!r} (from {where}): {problem['msg'].lower()}") from error
-    return Configuration(settings, origins)
+        raise _refused(error, values, origins, path) from error
+    return Configuration(settings, origins, path)
+
+
+def _refused(error: ValidationError, values: Mapping[str, Any], origins: Mapping[str, Origin], path: str) -> UsageError:
+    """What is wrong with the first setting that is wrong: its name, value, where that came from, what is allowed."""
+    problem = error.errors()[0]
+    name = str(problem["loc"][0])
+    source = _source(name, origins.get(name, Origin.FILE), path)
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, Settings.model_fields, 1)
+        hint = f"did you mean {near[0]!r}?" if near else "flamebus config show lists all"
+        return UsageError(f"there is no setting {name!r} (from {source}); {hint}")
+    value = "" if name in _SECRETS else f" may not be {values.get(name)!r}"
+    allowed = str(problem["msg"]).removeprefix("Value error, ").replace("Input should be", "it has to be")
+    return UsageError(f"setting {name!r}{value} (from {source}): {allowed}")
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """What to say of each variable that looks like a setting and is none, with the one that may have been meant."""
+    known = [name.upper() for name in Settings.model_fields] + sorted(_OTHER_VARIABLES)
+    result = []
+    for variable in sorted(environment):
+        name = variable.removeprefix(ENVIRONMENT_PREFIX)
+        if variable.startswith(ENVIRONMENT_PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {ENVIRONMENT_PREFIX}{near[0]}?" if near else ""
+            result.append(f"{variable} is no setting{hint}")
+    return result
+
+
+_OTHER_VARIABLES = frozenset({"CONFIG", "REQUIRE", "TEST_SERVERS", "CHAOS_SEED"})
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -174,15 +226,20 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {names[key]: value for key, value in environment.items() if key in names}
 
 
-def _from_file(file: Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
+def _from_file(file: Path | None, environment: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """The file's name, empty when there is none, and what it says."""
     named = file or (Path(environment["FLAMEBUS_CONFIG"]) if environment.get("FLAMEBUS_CONFIG") else None)
     path = named or Path("flamebus.toml")
     if named is None and not path.exists():
-        return {}
+        return "", {}
     try:
         with path.open("rb") as stream:
-            return tomllib.load(stream)
+            values = tomllib.load(stream)
     except OSError as error:
         raise UsageError(f"cannot read settings file {path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"settings file {path} is not TOML: {error}") from error
+    for name in _DURATIONS & values.keys():
+        if not isinstance(values[name], str):
+            raise UsageError(f'setting {name!r} (from {path}): write a duration with its unit, such as "10s"')
+    return str(path), values

@@ -67,5 +67,8 @@ def main() -> None:
     except FlamebusError as error:
         sys.stderr.write(f"flamebus: {error}\n")
         sys.exit(error.exit_code)
+    except OSError as error:  # the machine's answer, such as a full disk behind standard output
+        sys.stderr.write(f"flamebus: {error.filename or 'failed'}: {error.strerror or error}\n")
+        sys.exit(FlamebusError.exit_code)
     except KeyboardInterrupt:  # while Python reads the modules; once a verb runs, it is the verb's to answer
         sys.exit(EXIT_INTERRUPTED)

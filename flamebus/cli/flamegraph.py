@@ -64,7 +64,7 @@ def flamegraph(
     """Write the flame graph of a service, or of all with the service as the outermost frame."""
     settings = load({"store": store}, file=config).settings
     span = time_range(since, start, end)
-    reader = open_reader(settings.store, settings.s3_endpoint, service, span)
+    reader = open_reader(settings, kind, service, span)
     found = reader.stacks(service, kind, span)
     if form is Format.SVG:
         caption = Caption.of_profile(service, kind, span, float(found.samples.sum()), reader.unit(service, kind, span))

@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from flamebus.config import Settings
+from flamebus.errors import UsageError
+from flamebus.profile import Kind
 from flamebus.store.reader import StoreReader
 from flamebus.time_range import TimeRange, read_time_range
 
@@ -28,15 +31,18 @@ def time_range(since: str | None, start: str | None, end: str | None) -> TimeRan
     return read_time_range(since, start, end, time.time_ns())
 
 
-def open_reader(store: str, s3_endpoint: str, service: str | None, span: TimeRange) -> StoreReader:
+def open_reader(settings: Settings, kind: str, service: str | None, span: TimeRange) -> StoreReader:
     """The store, known to exist and to know the service.
 
     Raises:
         StoreUnavailableError: there is no store.
-        UsageError: no such service in the range.
+        UsageError: no such kind, or no such service in the range.
     """
-    reader = StoreReader(store, s3_endpoint)
+    reader = StoreReader(settings.store, settings.s3_endpoint)
     reader.check()
+    kinds = sorted({*Kind, *reader.kinds(span)})
+    if kind not in kinds:
+        raise UsageError(f"unknown kind {kind!r}; there are {', '.join(kinds)}")
     if service is not None:
         reader.require_service(service, span)
     return reader

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flamebus.cli.options import JsonOption
+from flamebus.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,21 +80,27 @@ def status(*, state: StateOption = None, local: LocalOption = False, as_json: Js
 def _compose(state: Path | None, *arguments: str) -> None:
     """Docker Compose with the token that the containers' InfluxDB got when it was new."""
     from infra import docker
-    from infra.local import default_state
     from infra.servers.influxdb import kept_token
 
-    folder = state or default_state()
+    folder = _folder(state)
     folder.mkdir(parents=True, exist_ok=True)
     docker.compose(*arguments, influx_token=kept_token(folder / "docker-influxdb-token"))
 
 
 def _stack(state: Path | None, ports: "Ports | None" = None) -> "Stack":
     from infra.build import default_cache
-    from infra.local import Ports, Stack, default_state
+    from infra.local import Ports, Stack
 
-    return Stack(
-        state or default_state(), default_cache(), ports or Ports(), say=lambda line: typer.echo(line, err=True)
-    )
+    return Stack(_folder(state), default_cache(), ports or Ports(), say=lambda line: typer.echo(line, err=True))
+
+
+def _folder(state: Path | None) -> Path:
+    from infra.local import default_state
+
+    folder = state or default_state()
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--state {folder} is a file; name a folder")
+    return folder
 
 
 def _print(parts: "Sequence[PartStatus]") -> None:

@@ -44,7 +44,7 @@ def top(
     """Show the hottest functions by self value, each share with its 95 % interval."""
     settings = load({"store": store}, file=config).settings
     span = time_range(since, start, end)
-    reader = open_reader(settings.store, settings.s3_endpoint, service, span)
+    reader = open_reader(settings, kind, service, span)
     found = reader.stacks(service, kind, span)
     functions = top_functions(found, search or "", limit)
     match = search_stacks(found, search) if search else None

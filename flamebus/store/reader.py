@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flamebus.errors import UsageError
+from flamebus.errors import StoreUnavailableError, UsageError
 from flamebus.frames import EMPTY_STACK_ID, Frame, FrameKind
 from flamebus.profile import I64, U32, U64, Loss
 from flamebus.store.files import open_files
@@ -49,9 +49,14 @@ class StoreReader:
         """Prove that the store is there.
 
         Raises:
-            StoreUnavailableError: it is not.
+            StoreUnavailableError: it is not, or something else is there.
         """
         self._files.check()
+        names = self._files.list("")
+        if names and not set(names) & set(Dataset):
+            raise StoreUnavailableError(
+                f"{self._files.location} is no store: it holds {names[0]} and none of {', '.join(Dataset)}"
+            )
 
     @property
     def damaged(self) -> Mapping[str, str]:

@@ -161,6 +161,10 @@ def test_recording_live_ends_by_count_by_time_and_by_signal(worker: Worker, tmp_
         assert process.returncode == 0
         assert json.loads(output)["records"] == 1
     assert record(worker, tmp_path / "one.rec", "--from-beginning", "--count", "1") == 1
+    kept = (tmp_path / "one.rec").read_bytes()
+    code, text = said(flamebus("record", *worker.to, "-o", str(tmp_path / "one.rec")))
+    assert (code, text) == (2, f"flamebus: cannot write {tmp_path}/one.rec: File exists")
+    assert (tmp_path / "one.rec").read_bytes() == kept
 
 
 def wait_for(file: Path, count: int) -> None:
