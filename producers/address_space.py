@@ -35,6 +35,14 @@ class MappedFile:
         """Whether there may be a file behind it: an absolute path that is not one of the kernel's own names."""
         return self.path.startswith("/") and not self.path.startswith(_NAMES_OF_MEMORY)
 
+    def may_be(self, other: MappedFile) -> bool:
+        """Whether nothing speaks against both being one file: ``/proc`` tells its inode, the side-band its build id."""
+        return (
+            self.path == other.path
+            and (not self.inode or not other.inode or self.inode == other.inode)
+            and (not self.build_id or not other.build_id or self.build_id == other.build_id)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
@@ -51,9 +59,8 @@ class Mapped:
 
     def continues(self, other: Mapped) -> bool:
         """Whether both show the same file at the same distance: an address means the same in either."""
-        if not self.file.is_file:
-            return self.file == other.file
-        return self.file == other.file and self.start - self.offset == other.start - other.offset
+        is_near = not self.file.is_file or self.start - self.offset == other.start - other.offset
+        return is_near and self.file.may_be(other.file)
 
 
 class AddressSpace:

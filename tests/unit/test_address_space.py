@@ -38,6 +38,14 @@ def test_an_address_means_what_was_mapped_there_last(mappings: list[Mapped]) -> 
     assert AddressSpace(2, space.mapped).mapped == space.mapped
 
 
+def test_one_file_told_in_two_ways_is_one_file() -> None:
+    space = AddressSpace(1, [Mapped(0, 10, 0, MappedFile("/a", inode=7))])
+    assert not space.add(Mapped(0, 10, 0, MappedFile("/a", build_id="ab")))
+    assert space.add(Mapped(0, 10, 0, MappedFile("/a", build_id="cd")))
+    assert not space.add(Mapped(0, 10, 0, MappedFile("/a", inode=8)))
+    assert space.add(Mapped(0, 10, 0, MappedFile("/a", inode=9)))
+
+
 def test_a_copy_is_independent() -> None:
     space = AddressSpace(1, [Mapped(0, 10, 0, FILES[0])])
     copy = space.copy(2)
