@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flamebus.distinct import distinct
 from flamebus.profile import (
     F32,
     I64,
@@ -113,7 +114,7 @@ class Batcher:
 
     def _by_interval(self, chunk: ResolvedSamples) -> Iterator[tuple[int, ResolvedSamples]]:
         starts = window_starts(chunk.time_unix_nano, self._interval_ns)
-        for start in np.unique(starts).tolist():
+        for start in distinct(starts).tolist():
             yield start, _pick(chunk, starts == start)
 
     def _with_losses(
@@ -207,5 +208,5 @@ def _by_service(chunk: ResolvedSamples) -> Iterator[tuple[str, ResolvedSamples]]
     services = [chunk.dictionary.services[row] for row in range(len(chunk.dictionary.services))]
     names, number_of_resource = np.unique(np.array(services, dtype=object), return_inverse=True)
     number = number_of_resource[chunk.resource]
-    for index in np.unique(number).tolist():
+    for index in distinct(number).tolist():
         yield str(names[index]), _pick(chunk, number == index)

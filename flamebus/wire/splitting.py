@@ -12,6 +12,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from flamebus.distinct import distinct
 from flamebus.profile import (
     U32,
     Functions,
@@ -112,7 +113,7 @@ def _with_ancestors(parent: U32, nodes: U32) -> U32:
     is_kept[0] = True
     frontier = nodes
     while len(frontier):
-        frontier = np.unique(frontier[~is_kept[frontier]])
+        frontier = distinct(frontier[~is_kept[frontier]])
         is_kept[frontier] = True
         frontier = parent[frontier]
     return np.flatnonzero(is_kept).astype(np.uint32)
@@ -120,10 +121,10 @@ def _with_ancestors(parent: U32, nodes: U32) -> U32:
 
 def _select_tables(tables: Tables, stacks: U32, resources: U32, threads: U32) -> Tables:
     nodes = _with_ancestors(tables.nodes.parent, tables.stacks.node[stacks])
-    locations = np.unique(tables.nodes.location[nodes[1:]])
+    locations = distinct(tables.nodes.location[nodes[1:]])
     lines, first_line = _select_lines(tables, locations)
-    functions = np.unique(tables.lines.function[lines])
-    mappings = np.union1d(np.zeros(1, np.uint32), tables.locations.mapping[locations])
+    functions = distinct(tables.lines.function[lines])
+    mappings = distinct(np.append(tables.locations.mapping[locations], np.uint32(0)))
     node_location = np.zeros(len(nodes), dtype=np.uint32)
     node_location[1:] = _new_rows(locations, tables.nodes.location[nodes[1:]])
     naming = (
@@ -133,7 +134,7 @@ def _select_tables(tables: Tables, stacks: U32, resources: U32, threads: U32) ->
         tables.mappings.build_id[mappings],
         tables.threads.name[threads],
     )
-    strings = np.unique(np.concatenate([np.zeros(1, np.uint32), *naming]))
+    strings = distinct(np.concatenate([np.zeros(1, np.uint32), *naming]))
     name, file, mapping_file, build_id, thread_name = (_new_rows(strings, column) for column in naming)
     return Tables(
         strings=tuple(tables.strings[row] for row in strings),
