@@ -47,7 +47,7 @@ def demo(
 
 def show(store: Path, url: str) -> None:
     """Draw a live top: over the last one on a terminal, elsewhere below it and only every five seconds."""
-    from flamebus.cli.top import top_text
+    from flamebus.cli.top import terminal_columns, top_text
     from flamebus.store.reader import StoreReader
     from flamebus.store.totals import top_functions
     from flamebus.time_range import TimeRange
@@ -61,5 +61,5 @@ def show(store: Path, url: str) -> None:
         typer.echo(f"top: {error}", err=True)
         return
     functions = [entry for entry in top_functions(found) if entry.mapping != "[service]"][:_TOP_LINES]
-    text = top_text(found, functions) if functions else "waiting for the first window …"
+    text = top_text(found, functions, None, terminal_columns()) if functions else "waiting for the first window …"
     typer.echo(f"\x1b[2J\x1b[Hflamebus demo · {url} · Ctrl-C ends it\n\n{text}" if sys.stdout.isatty() else text)

@@ -1,6 +1,8 @@
 """``flamebus top``: the hottest functions."""
 
 import json
+import shutil
+import sys
 from typing import Annotated
 
 import typer
@@ -55,12 +57,21 @@ def top(
             head["matched"] = {"value": match.value, "share": match.share.value, "functions": match.function_count}
         typer.echo(json.dumps(head | {"functions": rows}, indent=2))
     else:
-        typer.echo(top_text(found, functions, match))
+        typer.echo(top_text(found, functions, match, terminal_columns()))
     warn_of_damage(reader)
 
 
-def top_text(found: StackTotals, functions: list[FunctionHotspot], match: Match | None = None) -> str:
-    """The table that people see; ``match`` when it is one of a search."""
+def top_text(
+    found: StackTotals, functions: list[FunctionHotspot], match: Match | None = None, columns: int | None = None
+) -> str:
+    """The table that people see.
+
+    Args:
+        found: the profile.
+        functions: of it, to be shown in this order.
+        match: when it is the table of a search.
+        columns: width of the terminal; longer names are cut there. ``None`` cuts nothing.
+    """
     if not found.frames:
         return "no samples in this range; is an agent running? (flamebus agent)"
     if match and not functions:
@@ -69,13 +80,17 @@ def top_text(found: StackTotals, functions: list[FunctionHotspot], match: Match 
     for entry in functions:
         share = entry.self_share
         name = f"{entry.function} ({entry.mapping})" if entry.mapping else entry.function
-        lines.append(
-            f"{share.value:7.2%}  {share.low:6.2%}–{share.high:6.2%}  {entry.total_share.value:7.2%}  {name[:90]}"
-        )
+        line = f"{share.value:7.2%}  {share.low:6.2%}–{share.high:6.2%}  {entry.total_share.value:7.2%}  {name}"
+        lines.append(line if columns is None or len(line) <= columns else f"{line[: columns - 1]}…")
     if match:
         plural = "" if match.function_count == 1 else "s"
         lines.append(f"matched {match.share.value:.2%} of all samples, {match.function_count:,} function{plural}")
     return "\n".join(lines)
+
+
+def terminal_columns() -> int | None:
+    """Width of the terminal behind standard output; ``None`` when that is a file or a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _row(entry: FunctionHotspot) -> dict[str, object]:

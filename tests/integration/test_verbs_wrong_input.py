@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
 import shlex
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -263,9 +266,33 @@ def test_progress_is_drawn_on_a_terminal_only(tmp_path: Path) -> None:
     """A long import: its counts on a terminal, and no byte of them where standard error is a pipe."""
     file = tmp_path / "long.folded"
     file.write_text("".join(f"main;work_{n} 1\n" for n in range(60_000)))
-    command = [sys.executable, "-m", "flamebus", "import", "--service", "s", "--dry-run", str(file)]
+    arguments = ("import", "--service", "s", "--dry-run", str(file))
+    text = on_terminal(*arguments, columns=80, is_error_stream=True)
+    assert "samples read" in text
+    assert text.endswith("\x1b[K"), "the line is taken away in the end"
+    assert flamebus(*arguments).stderr == ""
+
+
+def test_the_table_is_cut_to_the_terminal_and_whole_in_a_pipe(store: str) -> None:
+    asked = ("top", "--store", store, "--service", "checkout")
+    narrow = on_terminal(*asked, columns=50, is_error_stream=False).replace("\r", "").splitlines()
+    assert {len(line) for line in narrow} <= set(range(51))
+    assert any(line.endswith("…") for line in narrow)
+    assert "…" not in flamebus(*asked).stdout
+    assert "…" not in on_terminal(*asked, columns=300, is_error_stream=False)
+
+
+def on_terminal(*arguments: str, columns: int, is_error_stream: bool) -> str:
+    """What a verb writes to a terminal of this width that is one of its streams."""
     master, slave = os.openpty()
-    process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=slave)
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flamebus", *arguments],
+        cwd=ROOT,
+        env=environment({"COLUMNS": str(columns)}),
+        stdout=subprocess.DEVNULL if is_error_stream else slave,
+        stderr=slave if is_error_stream else subprocess.DEVNULL,
+    )
     os.close(slave)
     drawn = io.BytesIO()
 
@@ -279,7 +306,4 @@ def test_progress_is_drawn_on_a_terminal_only(tmp_path: Path) -> None:
     assert wait_until(drain, 60)
     assert process.wait(10) == 0
     os.close(master)
-    text = drawn.getvalue().decode()
-    assert "samples read" in text
-    assert text.endswith("\x1b[K"), "the line is taken away in the end"
-    assert flamebus(*command[3:]).stderr == ""
+    return drawn.getvalue().decode()
