@@ -260,10 +260,7 @@ class CpuProducer:
         return self._is_half_full()
 
     def _is_half_full(self) -> bool:
-        return any(
-            ring.producer_position - ring.consumer_position >= self._maps[number].spec.max_entries // 2
-            for number, ring in self._rings.items()
-        )
+        return any(ring.is_half_full for ring in self._rings.values())
 
     def waiting_tgids(self) -> set[int]:
         """Processes of the samples that wait in the ring; they stay there."""
