@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from producers.losses import AGENT_SERVICE
+
 _ALLOCATION = {
     "OPENBLAS_NUM_THREADS": "1",  # each of numpy's threads has buffers of its own, and we multiply no matrices
     "MALLOC_ARENA_MAX": "1",  # one heap: librdkafka's threads allocate little at a time
@@ -62,7 +64,8 @@ def become_agent(settings: AgentSettings) -> NoReturn:
     os.lseek(descriptor, 0, os.SEEK_SET)
     home = str(Path(__file__).resolve().parent.parent)
     paths = [home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    environment = {**_ALLOCATION, **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    own = {**_ALLOCATION, "OTEL_SERVICE_NAME": AGENT_SERVICE}  # whose samples are the agent's own
+    environment = {**own, **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     # -P: the folder that the caller happens to be in is no place to import from.
     command = [sys.executable, "-P", "-m", "producers.main", str(descriptor)]
     os.execve(sys.executable, command, environment)  # noqa: S606 - it is this program, without a shell

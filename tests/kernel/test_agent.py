@@ -116,6 +116,7 @@ def test_a_signal_publishes_what_is_held(tmp_path: Path, busy: Path, number: sig
         for value in read_all(bus):
             profile.add(value)
     assert len(profile.of("busy-agent")) >= 0.4 * 99
+    assert profile.of("flamebus-agent"), "the agent is no exception"
     taken = TAKEN.search((tmp_path / "log").read_text())
     assert taken is not None
     assert int(taken[1]) == len(profile.samples)
@@ -190,7 +191,7 @@ def test_metrics_tell_of_the_agent_itself(tmp_path: Path) -> None:
     [
         (("--pid", "4194305"), "there is no process 4194305"),
         (("--kinds", "cpu,nothing"), "unknown kinds nothing"),
-        (("--hz", "0"), "setting 'hz' (from flag)"),
+        (("--hz", "0"), "setting 'hz' may not be 0"),
         (("--bus", "http://127.0.0.1:9"), "not a bus: 'http://127.0.0.1:9'"),
         (("--duration", "soon"), "soon"),
         (("--metrics-listen", "nowhere"), "not an address: 'nowhere'"),
