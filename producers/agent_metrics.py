@@ -11,6 +11,7 @@ RETRIED = counter("agent_retried_batches", "Records that failed and were put bac
 SPOOL_BYTES = gauge("agent_spool_bytes", "Bytes of batches that wait on disk for the bus.")
 SPOOL_RECORDS = gauge("agent_spool_batches", "Batches on disk that the bus has not confirmed.")
 GENERATIONS = counter("agent_dictionary_generations", "Dictionaries started because the one before was full.")
+STACKS_UNKNOWN = counter("agent_stacks_unknown", "Stacks met whose addresses the kernel had not sent.")
 PROCESSES = gauge("agent_processes", "Processes that are kept track of.")
 MAPPINGS = gauge("agent_mappings", "Executable mappings of these processes that are kept.")
 PROCESSES_INHERITED = counter(

@@ -19,8 +19,8 @@ from producers.cpu import CpuDrain
 from producers.dictionary import Dictionary
 from producers.image import Image
 
-MAX_STACKS = 20_000
-"""Address lists kept, about 7 MB; the kernel remembers 16,384 of them as sent."""
+MAX_STACKS = 16_384
+"""Address lists kept, about 6 MB: as many as the kernel remembers to have sent."""
 MAX_KNOWN = 80_000
 """Addresses and pairs of stacks whose meaning is kept, at 100 to 250 bytes each."""
 
@@ -93,6 +93,8 @@ class SampleResolver:
         self._period_us = round(period_ns / 1000)
         self._period_ns = period_ns
         self._stacks: dict[int, NDArray[np.uint64]] = {}
+        self._older_stacks: dict[int, NDArray[np.uint64]] = {}
+        self._older_drains_count = 0
         self._spaces: OrderedDict[int, _Space] = OrderedDict()
         self._kernel = _Space()
         self.dictionary = Dictionary()
@@ -153,13 +155,28 @@ class SampleResolver:
         known = sum(map(len, self._spaces.values()))
         while known > MAX_KNOWN:
             known -= len(self._spaces.popitem(last=False)[1])
+        self._older_drains_count += 1
+        if self._older_drains_count > _GRACE_DRAINS:
+            self._older_stacks = {}
         if len(self._stacks) > MAX_STACKS:
-            self._stacks.clear()
+            # Samples taken before the kernel hears of it refer to stacks that it takes for known here.
+            self._older_stacks, self._stacks, self._older_drains_count = self._stacks, {}, 0
             self._forget()
+
+    def _addresses(self, stack_hash: int) -> NDArray[np.uint64] | None:
+        """What a hash stands for, ``None`` when the kernel could not send it; no stack has no addresses."""
+        if not stack_hash:
+            return _NO_ADDRESSES
+        found = self._stacks.get(stack_hash)
+        if found is None:
+            found = self._older_stacks.get(stack_hash)
+        if found is None:
+            metrics.STACKS_UNKNOWN.inc()
+        return found
 
     def _meet(self, image: Image, space: _Space, hashes: tuple[int, int]) -> int:
         """Node of a stack met for the first time. One whose addresses are missing is looked for again next time."""
-        user, kernel = (self._stacks.get(each) if each else _NO_ADDRESSES for each in hashes)
+        user, kernel = map(self._addresses, hashes)
         tree, node = self.dictionary.tree, 0
         if user is not None:
             addresses = user.tolist()
@@ -186,4 +203,5 @@ class SampleResolver:
         return [rows[address] for address in addresses]
 
 
+_GRACE_DRAINS = 3
 _NO_ADDRESSES = np.empty(0, dtype=np.uint64)

@@ -130,6 +130,21 @@ def test_a_sample_whose_addresses_got_lost_is_counted_and_named_once_they_come()
     assert names(resolver.resolve(drain([(1, 1, 10, 20)], {10: [7]}), 0)) == [["[kernel]+0x63", "k5f7"]]
 
 
+def test_stacks_that_were_known_when_they_were_sampled_are_not_lost_with_the_old_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resolve, "MAX_STACKS", 2)
+    host = Table()
+    host.add(1, 5, "a")
+    host.add(2, 6, "b")
+    resolver = SampleResolver(host, PERIOD_NS, lambda: None)
+    resolver.resolve(drain([(1, 1, 10, 0)], {10: [7], 11: [8], 12: [9]}), 0)
+    assert names(resolver.resolve(drain([(2, 2, 10, 0)], {}), 0)) == [["k6f7"]], "cut off, yet still there"
+    for _ in range(5):
+        resolver.resolve(drain([(3, 1, 0, 0)], {}), 0)
+    assert names(resolver.resolve(drain([(4, 2, 11, 0)], {}), 0)) == [[]]
+
+
 def test_a_sample_of_another_period_weighs_accordingly() -> None:
     host = Table()
     host.add(1, 5, "a")
