@@ -41,7 +41,7 @@ class Position:
             values = json.loads(metadata)
             return cls(offset, _time(values["watermark"]), _time(values["emitted_up_to"]), bool(values.get("partial")))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise BadDataError("malformed", f"not the metadata of a flamebus commit: {metadata!r}") from error
+            raise BadDataError("malformed", f"not the metadata of a flamebus commit: {metadata[:80]!r}") from error
 
 
 def _time(value: object) -> int:

@@ -86,6 +86,10 @@ class Watchdog:
         """No longer look."""
         self._is_stopping.set()
 
+    def join(self, timeout_s: float) -> None:
+        """Wait until it has ended."""
+        self._thread.join(timeout_s)
+
     def _run(self) -> None:
         detector = StuckDetector()
         while not self._is_stopping.wait(self._check_s):
