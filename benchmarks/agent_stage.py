@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from flamebus.profile import SampleBatch, service_of
 from flamebus.wire.batch import SCHEMA, decode_batch
-from flamebus.wire.topics import samples_topic
+from flamebus.wire.topics import DEFAULT_PREFIX, samples_topic
 from infra.build import default_cache, kafka_classpath
 from infra.servers.kafka import KafkaServer
 from infra.servers.process import wait_until
@@ -58,35 +58,42 @@ def kafka(folder: Path) -> Iterator[str]:
     server = KafkaServer(folder / "kafka", kafka_classpath(default_cache()))
     server.start()
     try:
-        _flamebus("topics", "create", "--bus", server.url)
+        create_topics(server.url, DEFAULT_PREFIX)
         yield server.url
     finally:
         server.stop()
 
 
-def _flamebus(*words: str) -> None:
+def create_topics(bus: str, prefix: str) -> None:
+    """Make those of the contract that are missing under a prefix."""
+    words = ["topics", "create", "--bus", bus, "--topic-prefix", prefix]
     subprocess.run([sys.executable, "-m", "flamebus", *words], check=True, cwd=_HOME, stdout=subprocess.DEVNULL)
 
 
 class AgentRun:
     """One run of ``flamebus agent``, from ``with`` to the end of its block, which is a SIGTERM."""
 
-    def __init__(self, bus: str, folder: Path, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, bus: str, folder: Path, options: Sequence[str] = (), *, topic_prefix: str = DEFAULT_PREFIX
+    ) -> None:
         """Nothing runs yet.
 
         Args:
             bus: ``kafka://…``.
             folder: for spool and log.
             options: more of the verb's options.
+            topic_prefix: of the topics, which are made when missing.
         """
+        self._bus, self._prefix = bus, topic_prefix
         self._command = [sys.executable, "-m", "flamebus", "agent", "--bus", bus, "--spool", str(folder / "spool")]
-        self._command += options
+        self._command += ["--topic-prefix", topic_prefix, *options]
         self._log = folder / "agent.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._programs_before: set[int] = set()
 
     def __enter__(self) -> Self:
         """Wait for other agents of this host to end, start ours, and wait until it samples."""
+        create_topics(self._bus, self._prefix)
         _wait_for_the_host()
         self._programs_before = {program.number for program in loaded_programs()}
         with self._log.open("wb") as log:
@@ -149,9 +156,9 @@ class AgentRun:
     def _kernel_bytes(self) -> int:
         total = 0
         for entry in Path(f"/proc/{self.pid}/fdinfo").iterdir():
-            for line in entry.read_text().splitlines():
-                if line.startswith("memlock:"):
-                    total += int(line.split()[1])
+            with suppress(FileNotFoundError):  # closed meanwhile
+                lines = entry.read_text().splitlines()
+                total += sum(int(line.split()[1]) for line in lines if line.startswith("memlock:"))
         return total
 
 
@@ -174,9 +181,9 @@ def _wait_for_the_host() -> None:
         raise RuntimeError(f"another agent holds {DEFAULT_LOCK} since {_LOCK_DEADLINE_S} s")
 
 
-def delivered(bus: str) -> list[SampleBatch]:
+def delivered(bus: str, topic_prefix: str = DEFAULT_PREFIX) -> list[SampleBatch]:
     """Every batch in the topic of CPU samples, partition by partition."""
-    name = samples_topic("cpu").name()
+    name = samples_topic("cpu").name(topic_prefix)
     consumer = Consumer({"bootstrap.servers": bus.removeprefix("kafka://"), "group.id": "benchmark"})
     try:
         partitions = consumer.list_topics(name, timeout=10).topics[name].partitions
