@@ -58,8 +58,11 @@ servers: .venv/.stamp-all ## Build the servers that tests and `make up` run with
 
 web: $(if $(WEB_SOURCES),dashboard/static/index.html) ## Build the page into dashboard/static
 
-bench: bootstrap-test .venv/.stamp-dev servers ## All benchmarks, each compared with its committed baseline
-	for file in $$(grep -l '__main__' benchmarks/*.py); do $(PY) -m benchmarks.$$(basename $$file .py); done
+bench: bootstrap-test .venv/.stamp-dev servers ## All benchmarks (root, 20 min), each beside its baseline; UPDATE=1 takes the new figures
+	missed=; for file in $$(grep -l '^    main("' benchmarks/*.py); do name=$$(basename $$file .py); \
+	  $(PY) -m benchmarks.$$name $(if $(UPDATE),--update-baseline) || missed="$$missed $$name"; done; \
+	$(if $(UPDATE),$(PY) -m benchmarks.document;) \
+	[ -z "$$missed" ] || { echo "a bar is missed, or it failed:$$missed"; exit 1; }
 
 chaos: bootstrap-test .venv/.stamp-dev servers ## The whole conservation suite, which kills and freezes things; SEED=1
 	FLAMEBUS_CHAOS_SEED=$(SEED) $(PY) -m pytest tests/chaos -v

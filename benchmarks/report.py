@@ -41,6 +41,11 @@ class Figure:
             return True
         return self.value <= self.bar if self.bar_is_upper else self.value >= self.bar
 
+    def value_text(self) -> str:
+        """The value as people write it, four digits and unit: ``0.9973``, ``38,400 ns``."""
+        digits = f"{self.value:,.0f}" if abs(self.value) >= 1000 else f"{self.value:.4g}"
+        return f"{digits} {self.unit}".strip()
+
     def bar_text(self) -> str:
         """The bar as people write it: ``≤ 15``."""
         return "" if self.bar is None else f"{'≤' if self.bar_is_upper else '≥'} {self.bar:g}"
@@ -64,8 +69,7 @@ def table(name: str, figures: Sequence[Figure]) -> str:
         before = old.get(figure.name)
         ratio = f"{figure.value / before:.2f}" if before else ""
         flag = "" if figure.keeps_its_bar else " ✗"
-        value = f"{figure.value:,.4g} {figure.unit}".strip()
-        lines.append(f"| {figure.name} | {value}{flag} | {figure.bar_text()} | {ratio} |")
+        lines.append(f"| {figure.name} | {figure.value_text()}{flag} | {figure.bar_text()} | {ratio} |")
     return "\n".join(lines)
 
 

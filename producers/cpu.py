@@ -140,7 +140,7 @@ def stack_ceiling(setting: Path = MAX_STACK_SETTING) -> int:
 class CpuProducer:
     """Samples all online CPUs by the cpu-clock software event, idle excluded. One thread at a time.
 
-    Why not by hardware cycles: docs/decisions/0005-cpu-clock-only.md.
+    Why not by hardware cycles: docs/decisions/0006-cpu-clock-only.md.
     """
 
     def __init__(
