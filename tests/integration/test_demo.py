@@ -74,7 +74,8 @@ def start(folder: Path, *arguments: str) -> tuple[subprocess.Popen[str], str]:
     process = launch(folder, *arguments)
     assert process.stdout is not None
     said = process.stdout.readline()
-    assert said.startswith("The page is at "), said + process.stdout.read()
+    if not said.startswith("The page is at "):
+        pytest.fail(said + process.communicate()[0])
     return process, said.split()[-1].partition("?")[0]
 
 
