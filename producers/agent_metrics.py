@@ -10,6 +10,7 @@ DELIVERED_BYTES = counter("agent_delivered_bytes", "Bytes of confirmed records b
 RETRIED = counter("agent_retried_batches", "Records that failed and were put back, by error.", ["error"])
 SPOOL_BYTES = gauge("agent_spool_bytes", "Bytes of batches that wait on disk for the bus.")
 SPOOL_RECORDS = gauge("agent_spool_batches", "Batches on disk that the bus has not confirmed.")
+SPOOL_DAMAGED = gauge("agent_spool_damaged_files", "Damaged or half-written files of the spool, removed at the start.")
 GENERATIONS = counter("agent_dictionary_generations", "Dictionaries started because the one before was full.")
 STACKS_UNKNOWN = counter("agent_stacks_unknown", "Stacks met whose addresses the kernel had not sent.")
 PROCESSES = gauge("agent_processes", "Processes that are kept track of.")

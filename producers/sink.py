@@ -81,6 +81,7 @@ class KafkaSink:
         self._is_broken = False
         self.delivered_count = 0
         """Records confirmed since the start."""
+        metrics.SPOOL_DAMAGED.set(spool.damaged_count)
         self._producer = self._connect()
 
     def _connect(self) -> Any:
