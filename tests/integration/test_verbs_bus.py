@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flamebus.wire.recording import BusRecord
-    from tests.support.servers import RealServer
+    from tests.support.servers import RealInfluxDB, RealServer
 
 SERVICES = {"checkout": 6000, "search": 230, "archive": 17}
 
@@ -238,3 +238,17 @@ def test_verbs_of_the_bus_say_when_a_topic_is_missing(worker: Worker, tmp_path: 
         assert "no such topic" in message
         assert "flamebus topics create" in message
     assert not (tmp_path / "x.rec").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [({"token": "wrong"}, "token"), ({"bucket": "nowhere"}, "bucket"), ({"url": "http://127.0.0.1:9"}, "--influx-url")],
+)
+def test_a_worker_with_a_wrong_influxdb_says_what_to_mend(
+    worker: Worker, influxdb: RealInfluxDB, changed: dict[str, str], words: str
+) -> None:
+    right = {"url": influxdb.url, "token": influxdb.token, "org": influxdb.org, "bucket": influxdb.bucket}
+    flags = [f"--influx-{name}={value}" for name, value in {**right, **changed}.items()]
+    code, text = said(flamebus("stream", *worker.to, "--store", str(worker.store), *flags))
+    assert (code, words in text) == (4, True), text
+    assert influxdb.token not in text
