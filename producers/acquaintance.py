@@ -64,7 +64,7 @@ class Acquaintance:
         stat = self._proc.stat(image.tgid)
         if stat is None or stat.is_dying or stat.start_boot_nano > image.seen_boot_nano + self._proc.tick_ns:
             return None
-        return self._proc.facts(image.tgid, stat, may_lack_arguments=image.attempts_count >= _ATTEMPTS - 1)
+        return self._proc.facts(image.tgid, stat, is_patient=image.attempts_count >= _ATTEMPTS - 1)
 
     def _inherited(self, image: Image) -> Facts:
         """Environment and control group of the nearest ancestor that tells; its arguments only if there was no exec."""
@@ -80,7 +80,8 @@ class Acquaintance:
                     is_kernel_thread=facts.is_kernel_thread and not has_exec,
                 )
             has_exec = has_exec or ancestor.is_exec
-        return Facts(command=image.command, executable=image.executable)
+        command = image.command or ("" if image.is_over else self._proc.thread_name(image.tgid, image.tgid))
+        return Facts(command=command, executable=image.executable)
 
     def _space(self, image: Image) -> AddressSpace:
         """Its mappings by ``/proc``; of a fork that has gone those of its parent, of which it was a copy."""

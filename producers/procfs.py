@@ -16,6 +16,7 @@ _MAX_ENVIRONMENT_BYTES = 1 << 20
 _MAX_ARGUMENT_BYTES = 4_096
 _MAX_MAPS_BYTES = 16 << 20  # 150,000 mappings; the kernel's own ceiling is 65,530 by default
 _DELETED = " (deleted)"
+_DENIED = b"\0"  # an environment without variables
 _ESCAPED_NEWLINE = "\\012"
 
 
@@ -65,19 +66,24 @@ class ProcFs:
             is_dying=fields[0] in {b"Z", b"X"},
         )
 
-    def facts(self, tgid: int, stat: Stat, *, may_lack_arguments: bool = False) -> Facts | None:
+    def facts(self, tgid: int, stat: Stat, *, is_patient: bool = False) -> Facts | None:
         """Who it is, ``None`` when it is gone or going; parts that may not be read are empty.
 
         Memory goes before the entry does, and comes after the program: of a process that ends or execs just now,
         arguments and environment read as empty. So they do, for as long as it lives, of one that has wiped them.
+
+        Args:
+            tgid: the process.
+            stat: how it stands.
+            is_patient: whether it has read as empty for long enough to be taken for one that is.
         """
         command = self._text(tgid, "comm").rstrip("\n")
         if stat.is_kernel_thread:
             return Facts(command=command, is_kernel_thread=True)
         arguments = self._read(tgid, "cmdline", _MAX_ARGUMENT_BYTES).split(b"\0")
-        if not any(arguments) and not may_lack_arguments:
+        environment = self._read(tgid, "environ", _MAX_ENVIRONMENT_BYTES, denied=_DENIED)
+        if not (any(arguments) and environment) and not is_patient:
             return None
-        environment = _picked(self._read(tgid, "environ", _MAX_ENVIRONMENT_BYTES))
         cgroup = cgroup_path(self._text(tgid, "cgroup"))
         executable = self.executable(tgid)  # last: if it is there now, all that was read was there
         if executable is None:
@@ -86,7 +92,7 @@ class ProcFs:
             command=command,
             executable=executable,
             arguments=tuple(each.decode(errors="replace") for each in arguments[:-1] or arguments[:1]),
-            environment=environment,
+            environment=_picked(environment),
             cgroup=cgroup,
         )
 
@@ -119,10 +125,12 @@ class ProcFs:
     def _text(self, tgid: int, name: str) -> str:
         return self._read(tgid, name, 65_536).decode(errors="replace")
 
-    def _read(self, tgid: int, name: str, limit_bytes: int) -> bytes:
-        """At most so many bytes; empty when it has gone or may not be read."""
+    def _read(self, tgid: int, name: str, limit_bytes: int, denied: bytes = b"") -> bytes:
+        """At most so many bytes; empty when it has gone, ``denied`` when it may not be read."""
         try:
             descriptor = os.open(f"{self.root}/{tgid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        except PermissionError:
+            return denied
         except OSError:
             return b""
         pieces: list[bytes] = []

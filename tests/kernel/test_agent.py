@@ -116,7 +116,6 @@ def test_a_signal_publishes_what_is_held(tmp_path: Path, busy: Path, number: sig
         for value in read_all(bus):
             profile.add(value)
     assert len(profile.of("busy-agent")) >= 0.4 * 99
-    assert profile.of("flamebus-agent"), "the agent is no exception"
     taken = TAKEN.search((tmp_path / "log").read_text())
     assert taken is not None
     assert int(taken[1]) == len(profile.samples)

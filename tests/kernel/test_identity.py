@@ -151,6 +151,10 @@ def test_a_rule_wins_over_the_environment(profile: Profile) -> None:
     assert resource_of(profile, "ruled-out")["service.name"] == "rule-out"
 
 
+def test_the_agent_names_itself(profile: Profile) -> None:
+    assert profile.of("flamebus-agent")
+
+
 def test_a_script_names_its_service(profile: Profile) -> None:
     assert profile.of("nightly_report")
 
