@@ -1,12 +1,15 @@
 """What the agent takes from a busy machine, and how much of the machine's CPU time it delivers as samples.
 
-The real agent publishes to a real Kafka while the mixed load keeps all CPUs busy, at 19 and at 99 Hz. Its cost is CPU
-time of its threads and run time of its BPF program (``bpf_stats``), so that it hardly depends on who else is there.
+The real agent publishes to a real Kafka while the mixed load keeps all CPUs busy, at 19 and at 99 Hz; once more at 99
+Hz without the parts that start processes all the time: what services cost that run for days. The cost is CPU time of the
+agent's threads and run time of its BPF program (``bpf_stats``), so that it hardly depends on who else is there. The
+first seconds, in which it gets to know the host, are told apart.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.agent_stage import AgentRun, delivered, losses_by_reason, stage
-from benchmarks.load import Load, build
+from benchmarks.load import RESTLESS_PARTS, Load, build
 from benchmarks.report import Figure, main
 from producers.kernel.maps import online_cpus
 from producers.kernel.programs import enable_stats
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from flamebus.profile import SampleBatch
 
 RATES_HZ = (19, 99)
+STEADY_HZ = 99
 WARM_UP_S, WINDOW_S = 15, 40
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _IDLE_FIELDS = (3, 4, 7)  # of /proc/stat's first line: idle, iowait, and what the hypervisor took
@@ -46,7 +50,9 @@ class Moment:
 class Window:
     """What one rate cost and brought; seconds, and counts of samples."""
 
+    name: str
     hz: int
+    start_s: float
     elapsed_s: float
     agent_s: float
     bpf_s: float
@@ -62,9 +68,10 @@ class Window:
 
     def figures(self) -> list[Figure]:
         """As the table shows it."""
-        at = f"at {self.hz} Hz"
+        at = self.name
         total_s = self.agent_s + self.bpf_s
         return [
+            Figure(f"CPU time of the first {WARM_UP_S} s {at}", self.start_s, "s"),
             Figure(f"CPU time per 100,000 samples {at}", total_s / self.fired_count * 1e5, "s"),
             Figure(f"share of the machine {at}, user space", 100 * self.agent_s / self.machine_s, "%"),
             Figure(f"share of the machine {at}, BPF", 100 * self.bpf_s / self.machine_s, "%"),
@@ -94,9 +101,9 @@ def samples_between(batches: Sequence[SampleBatch], begin: Moment, end: Moment) 
     return total
 
 
-def window(bus: str, folder: Path, hz: int) -> Window:
+def window(bus: str, folder: Path, name: str, hz: int) -> Window:
     """One run of the agent at one rate, under a load that runs already."""
-    prefix = f"cost-{hz}hz."
+    prefix = re.sub(r"\W+", "-", f"cost {name}") + "."
     with AgentRun(bus, folder, ["--hz", str(hz)], topic_prefix=prefix) as agent:
         time.sleep(WARM_UP_S)
         begin = now(agent)
@@ -106,7 +113,9 @@ def window(bus: str, folder: Path, hz: int) -> Window:
     elapsed_s = (end.unix_nano - begin.unix_nano) / 1e9
     busy_s = elapsed_s * len(online_cpus()) - (end.away_s - begin.away_s)
     return Window(
+        name=name,
         hz=hz,
+        start_s=begin.agent_s,
         elapsed_s=elapsed_s,
         agent_s=end.agent_s - begin.agent_s,
         bpf_s=(end.bpf_ns - begin.bpf_ns) / 1e9,
@@ -118,16 +127,20 @@ def window(bus: str, folder: Path, hz: int) -> Window:
 
 
 def measure() -> list[Figure]:
-    """Both rates, one after the other, under the same load."""
+    """One window after the other."""
     statistics = enable_stats()
     figures: list[Figure] = []
     try:
-        with stage() as (bus, folder), Load(build(folder)) as load:
-            print("parts of the load: " + ", ".join(load.parts))
-            if load.missing:
-                print("not here: " + ", ".join(load.missing))
-            for hz in RATES_HZ:
-                figures += window(bus, folder, hz).figures()
+        with stage() as (bus, folder):
+            programs = build(folder)
+            with Load(programs) as load:
+                print("parts of the load: " + ", ".join(load.parts))
+                if load.missing:
+                    print("not here: " + ", ".join(load.missing))
+                for hz in RATES_HZ:
+                    figures += window(bus, folder, f"at {hz} Hz", hz).figures()
+            with Load(programs, without=RESTLESS_PARTS):
+                figures += window(bus, folder, f"at {STEADY_HZ} Hz, steady services", STEADY_HZ).figures()
     finally:
         os.close(statistics)
     return figures

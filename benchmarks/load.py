@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 WORKLOADS = Path(__file__).parent / "workloads"
+RESTLESS_PARTS = ("compiler", "short-lived")
+"""Those that start processes all the time; the others are services as they run for days."""
 _WITH_FRAME_POINTERS = ("-fno-omit-frame-pointer", "-fno-optimize-sibling-calls")
 _STOP_GRACE_S = 5
 _A_DAY_S = "86400"  # parts end when they are told to
@@ -77,9 +79,9 @@ def _commands(programs: Programs) -> dict[str, Sequence[str] | None]:
 class Load:
     """The mixed load; runs between ``with`` and the end of its block."""
 
-    def __init__(self, programs: Programs) -> None:
-        """Nothing runs yet."""
-        commands = _commands(programs)
+    def __init__(self, programs: Programs, *, without: Collection[str] = ()) -> None:
+        """Nothing runs yet. Parts ``without`` are left out."""
+        commands = {name: command for name, command in _commands(programs).items() if name not in without}
         self.missing = tuple(name for name, command in commands.items() if command is None)
         self._commands = {name: command for name, command in commands.items() if command is not None}
         self._running: list[subprocess.Popen[bytes]] = []
