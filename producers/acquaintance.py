@@ -54,6 +54,13 @@ class Acquaintance:
             image.space = self._space(image)
         image.resource = self._identify(facts)
 
+    def settle(self, image: Image) -> None:
+        """Meet it here and now: what cannot be read of it is taken from its ancestors for good."""
+        if image.facts is None:
+            self.meet(image)
+        if image.facts is None:
+            self.presume(image, self._inherited(image))
+
     def presume(self, image: Image, facts: Facts) -> None:
         """Take these facts for its own: it cannot be asked."""
         image.facts, image.resource = facts, self._identify(facts)
@@ -70,7 +77,9 @@ class Acquaintance:
         """Environment and control group of the nearest ancestor that tells; its arguments only if there was no exec."""
         has_exec = image.is_exec
         for ancestor in image.lineage():
-            facts = ancestor.facts or self._read(ancestor)
+            if ancestor.facts is None and not ancestor.is_over:
+                self.meet(ancestor)  # once for all its children
+            facts = ancestor.facts
             if facts is not None:
                 return replace(
                     facts,

@@ -42,10 +42,9 @@ class LiveHost:
         self.processes.apply(events)
 
     def catch(self, tgids: Iterable[int]) -> None:
-        """Read sampled processes that are new, and hold on to their files, while they live."""
+        """Read sampled processes that are new, and hold on to their files, while they or their parents live."""
         for tgid in tgids:
-            image = self.processes.unmet(tgid)
-            if image is not None:
+            for image in self.processes.unmet(tgid):
                 self.processes.meet(image)
                 self._files.pin(image)
 

@@ -80,9 +80,16 @@ class Image:
             image = image.parent
 
     def descend_from(self, parent: Image) -> None:
-        """Hang it below another; a line that gets too long is cut there, so that the dead do not pile up in memory."""
-        if parent.depth < MAX_ANCESTORS:
-            self.parent, self.depth = parent, parent.depth + 1
+        """Hang it below another."""
+        self.parent, self.depth = parent, parent.depth + 1
+
+    def is_last_of_its_line(self) -> bool:
+        """Whether no more can hang below it: the dead above would pile up in memory."""
+        return self.depth >= MAX_ANCESTORS - 1
+
+    def begin_line(self) -> None:
+        """Let go of its ancestors; it has facts of its own."""
+        self.parent, self.depth = None, 0
 
     def name_thread(self, tid: int, name: str) -> None:
         """Keep the name of a thread."""

@@ -107,10 +107,16 @@ class Processes:
         parent = self._current(event.parent_tgid) or self._add(Image(event.parent_tgid, 0, now))
         self._close(self._current(event.tgid), now)
         child = Image(event.tgid, now, now, parent.command, executable=parent.executable, space=parent.space)
-        child.descend_from(parent)
+        self._descend(child, parent)
         if child.space is not None:
             child.space.users_count += 1
         self._add(child)
+
+    def _descend(self, image: Image, parent: Image) -> None:
+        if parent.is_last_of_its_line():
+            self._acquaintance.settle(parent)
+            parent.begin_line()
+        image.descend_from(parent)
 
     def _name(self, event: Comm) -> None:
         image = self._current(event.tgid)
@@ -119,7 +125,7 @@ class Processes:
             self._close(image, now)
             started = Image(event.tgid, now, now, event.name, is_exec=True, space=self._acquaintance.new_space())
             if image is not None:
-                started.descend_from(image)
+                self._descend(started, image)
             self._add(started)
             self.born_count += 1
         elif image is not None:
@@ -189,10 +195,9 @@ class Processes:
         self._acquaintance.meet(image)
         return True
 
-    def unmet(self, tgid: int) -> Image | None:
-        """What the process runs now, if it was not read yet; ``None`` when it was, or is not known at all."""
-        image = self._current(tgid)
-        return image if image is not None and image.facts is None and not image.is_over else None
+    def unmet(self, tgid: int) -> list[Image]:
+        """What the process runs and has run since the last drain, as far as it was not read yet."""
+        return [image for image in self._images.get(tgid, ()) if image.facts is None]
 
     def _adopt(self, tgid: int, boot_nano: int) -> Image:
         """A process that no event has told of."""
@@ -230,7 +235,7 @@ class Processes:
             return None
         self._close(image, self._lost_boot_nano)
         started = Image(image.tgid, self._lost_boot_nano, image.seen_boot_nano)
-        started.descend_from(image)
+        self._descend(started, image)
         return self._add(started)
 
     def _reread(self, image: Image, boot_nano: int) -> bool:

@@ -117,7 +117,10 @@ class Agent:
 
     def _last_words(self) -> list[Record]:
         """What was dropped since the last batch, and would else never be told."""
-        return self._cut(time.time_ns()) if self._parts.losses.services() else []
+        losses = self._parts.losses
+        for service in losses.services():
+            losses.add(losses.take(service))  # one small batch for all, which a full spool still has room for
+        return self._cut(time.time_ns()) if losses.services() else []
 
     def _pause(self, watch: Watch) -> None:
         """What cannot wait until a long drain has been resolved: programs that start, and rings that fill up."""

@@ -161,7 +161,7 @@ def test_a_separate_debug_file_is_closed_too(tmp_path: Path) -> None:
 def test_a_drain_has_a_budget_and_the_next_one_goes_on(tmp_path: Path) -> None:
     files = several(tmp_path, 3)
     clock = Clock(step_ns=DRAIN_BUDGET_NS * 2 // 3)  # of each table, as it seems
-    images = Images(clock_ns=clock)
+    images = Images(cpu_ns=clock)
     answers = []
     for _ in range(2):
         images.begin_drain()

@@ -304,6 +304,29 @@ def test_a_line_of_dead_ancestors_is_cut(proc: Proc) -> None:
     assert where(image, 0x1000) == "/bin/daemon"
 
 
+def test_a_deep_tree_inherits_all_the_way_down(proc: Proc) -> None:
+    proc.lives(1_000, variables="OTEL_SERVICE_NAME=build")
+    processes = proc.processes()
+    for number in range(1_001, 1_040):
+        processes.apply(
+            [Fork(number, number - 1, number * SECOND), *program(number, f"p{number}", number * SECOND + 9)]
+        )
+    image = processes.image(1_039, 2_000 * SECOND)
+    assert service(image) == "build"
+    assert len(list(image.lineage())) <= MAX_ANCESTORS
+
+
+def test_one_that_has_gone_is_met_while_its_parent_lives(proc: Proc) -> None:
+    proc.lives(SHELL, variables="OTEL_SERVICE_NAME=loop")
+    processes = proc.processes()
+    processes.apply([Fork(CHILD, SHELL, SECOND), *program(CHILD, "short", SECOND + 9), Exit(CHILD, CHILD, 2 * SECOND)])
+    for image in processes.unmet(CHILD):
+        processes.meet(image)
+    proc.dies(SHELL)
+    processes.apply([Exit(SHELL, SHELL, 3 * SECOND)])
+    assert service(processes.image(CHILD, SECOND + 500)) == "loop"
+
+
 def test_more_mappings_than_fit_are_read_again_and_else_dropped(proc: Proc) -> None:
     processes = proc.processes()
     processes.apply(program(SHELL, "jit", SECOND))
