@@ -48,17 +48,13 @@ def per_cpu_s(batches: Sequence[SampleBatch] | Sequence[Encoded], work: Callable
     return len(batches) * SAMPLES / (cpu_s() - begin)
 
 
-def vectorised(records: Sequence[Encoded]) -> float:
-    """Sum of all windows as the worker computes it, decoding included."""
-    windows = PartitionWindows("t", 0, DEFAULT_WINDOW_SIZE_NS, LATENESS_NS)
-    total = 0
+def vectorised(windows: PartitionWindows, records: Sequence[Encoded]) -> int:
+    """Sum of all windows as the worker computes it, decoding included; ``windows`` has met the stacks before."""
     for offset, record in enumerate(records):
-        append = record.start_unix_nano + DEFAULT_WINDOW_SIZE_NS
-        windows.add(Record(offset, append, record.value))
-        total += sum(profile.total for closed in windows.take_closed() for profile in closed.profiles)
+        windows.add(Record(offset, record.start_unix_nano + DEFAULT_WINDOW_SIZE_NS, record.value))
     end = records[-1].start_unix_nano + 3 * DEFAULT_WINDOW_SIZE_NS
     windows.add(Record(len(records), end, encode_tick(Tick(end))))
-    return total + sum(profile.total for closed in windows.take_closed() for profile in closed.profiles)
+    return sum(profile.total for closed in windows.take_closed() for profile in closed.profiles)
 
 
 def dict_per_sample(batches: Sequence[SampleBatch]) -> float:
@@ -97,12 +93,14 @@ def functions_per_sample(batches: Sequence[SampleBatch]) -> float:
     return sum(own.values())
 
 
-def compared(records: Sequence[Encoded]) -> list[Figure]:
-    """The same sums in this process, vectorised and scalar."""
+def compared(earlier: Sequence[Encoded], records: Sequence[Encoded]) -> list[Figure]:
+    """The same sums in this process, vectorised and scalar; ``earlier`` batches have the same stacks."""
     batches = [decode_batch(record.value) for record in records]
     expected = len(records) * SAMPLES * PERIOD_NS
     found: list[float] = []
-    fast = per_cpu_s(records, lambda: found.append(vectorised(records)))
+    windows = PartitionWindows("t", 0, DEFAULT_WINDOW_SIZE_NS, LATENESS_NS)
+    vectorised(windows, earlier)
+    fast = per_cpu_s(records, lambda: found.append(vectorised(windows, records)))
     by_dict = per_cpu_s(batches, lambda: found.append(dict_per_sample(batches)))
     some = batches[: max(len(batches) // 8, 1)]
     by_function = per_cpu_s(some, lambda: functions_per_sample(some))
@@ -153,7 +151,8 @@ def measure(windows: int) -> list[Figure]:
     records = [record for start in starts for record in fleet.window(start, HOSTS)]
     with tempfile.TemporaryDirectory(prefix="flamebus-worker-") as folder, WorkerStage.open(Path(folder)) as stage:
         figures = through_kafka(stage, records)
-    return [*figures, *compared(records[: 4 * HOSTS * len(fleet.services)])]
+    some = 3 * HOSTS * len(fleet.services)
+    return [*figures, *compared(records[:some], records[some : 2 * some])]
 
 
 if __name__ == "__main__":

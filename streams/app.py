@@ -91,13 +91,18 @@ def _add_tasks(app: StreamApp, worker: Worker, topics: Sequence[str]) -> None:
     async def write_windows() -> None:
         await worker.write_windows()
 
-    @app.timer(TICK_S)  # type: ignore[untyped-decorator]  # faust has no types
+    # Not Faust's timers: they log a warning whenever a broker takes its time.
+    @app.task  # type: ignore[untyped-decorator]  # faust has no types
     async def tick() -> None:
-        await worker.tick({TP(tp.topic, tp.partition) for tp in app.consumer.assignment() if tp.topic in topics})
+        while not app.should_stop:
+            await app.sleep(TICK_S)
+            await worker.tick({TP(tp.topic, tp.partition) for tp in app.consumer.assignment() if tp.topic in topics})
 
-    @app.timer(COMMIT_S)  # type: ignore[untyped-decorator]  # faust has no types
+    @app.task  # type: ignore[untyped-decorator]  # faust has no types
     async def commit() -> None:
-        await worker.commit(app.consumer)
+        while not app.should_stop:
+            await app.sleep(COMMIT_S)
+            await worker.commit(app.consumer)
 
 
 def _follow_rebalances(app: StreamApp, worker: Worker) -> None:

@@ -1,9 +1,9 @@
 """What Faust's consumer does differently here: commits are ours alone, carry metadata, and a fenced worker notices.
 
 Faust 0.15 commits past a record that was never acknowledged once acknowledgements leave a gap, has no way to attach
-metadata to a commit, goes on reading after its group has fenced it, drops everything when a commit lies beyond the
-log's end, and hands records on one by one, which costs as much as decoding them. The overrides below put that right;
-each rests on private names, which :func:`check_private_names` compares at start.
+metadata to a commit, goes on reading after its group has fenced it, and hands records on one by one, which costs as
+much as decoding them. The overrides below put that right; each rests on private names, which
+:func:`check_private_names` compares at start.
 """
 
 import asyncio
@@ -40,11 +40,9 @@ _ATTRIBUTES: tuple[tuple[type, str], ...] = (
     (Consumer, "consumer_stopped_errors"),
     (Consumer, "_new_consumer_thread"),
     (Consumer, "verify_event_path"),
-    (BaseConsumer, "seek_to_committed"),
     (AIOKafkaConsumerThread, "_fetch_records"),
     (AIOKafkaConsumerThread, "_ensure_consumer"),
     (AIOKafkaConsumerThread, "call_thread"),
-    (AIOKafkaConsumerThread, "seek_to_committed"),
     (GroupCoordinator, "check_errors"),
     (GroupCoordinator, "fetch_committed_offsets"),
     (GroupCoordinator, "generation"),
@@ -52,7 +50,6 @@ _ATTRIBUTES: tuple[tuple[type, str], ...] = (
 _SET_BY: tuple[tuple[Any, str], ...] = (
     (BaseConsumer.__init__, "_acked"),
     (BaseConsumer.__init__, "_acked_index"),
-    (BaseConsumer.__init__, "_read_offset"),
     (AIOKafkaConsumer.start, "_coordinator"),
     (GroupCoordinator.__init__, "generation"),
 )
@@ -114,23 +111,6 @@ class ExactThread(AIOKafkaConsumerThread):  # type: ignore[misc]  # faust has no
         # Raises what the group's coordination has met: a fenced worker must not go on as a zombie.
         consumer._coordinator.check_errors()
         return await super()._fetch_records(consumer, *args, **kwargs)
-
-    async def seek_to_committed(self) -> Mapping[TP, int | None]:
-        """Seek to the commits; to the log's start where a commit lies beyond its end, which Faust would wait for."""
-        found: dict[TP, int | None] = await super().seek_to_committed()
-        wanted = [tp for tp, offset in found.items() if offset is not None and offset > 0]
-        if wanted:
-            beyond = await self.call_thread(self._seek_back, {tp: found[tp] for tp in wanted})
-            found.update(dict.fromkeys(beyond))
-        return found
-
-    async def _seek_back(self, committed: dict[TP, int]) -> list[TP]:
-        consumer = self._ensure_consumer()
-        ends = await consumer.end_offsets(list(committed))
-        beyond = [tp for tp, offset in committed.items() if offset > ends[tp]]
-        if beyond:
-            await consumer.seek_to_beginning(*beyond)
-        return beyond
 
     async def load_committed(self, tp: TP) -> Committed:
         """The last commit of a partition and the range of its log."""

@@ -92,6 +92,11 @@ class InfluxProxy:
                 series, fields, time = _split_line(line)
                 self.points[series, time].append(dict(_FIELD.findall(fields)))
 
+    def last_points(self) -> dict[tuple[str, int], dict[str, str]]:
+        """Each point as it was written last."""
+        with self._lock:
+            return {point: writes[-1] for point, writes in self.points.items()}
+
     def changed_points(self) -> list[str]:
         """Points of which a field was written with two values."""
         changed = []

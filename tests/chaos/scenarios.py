@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tests.chaos.stage import Stage
 
-_READY_S = 6  # a worker has joined its group and reads
+_WARM_S = 3  # a window and a half before anything breaks
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ class Scenario:
 
 def _begin(stage: Stage, workers: int = 1) -> None:
     for _ in range(workers):
-        stage.start_worker()
+        stage.start_worker().wait_until_reading()
     stage.publisher.start()
-    stage.pass_time(_READY_S)
+    stage.pass_time(_WARM_S)
 
 
 def steady(stage: Stage) -> None:

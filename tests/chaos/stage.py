@@ -2,94 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-from prometheus_client.parser import text_string_to_metric_families
 
 from flamebus.wire.topics import DEADLETTER, all_topics, samples_topic
-from infra.servers.process import accepts_connections, free_port, wait_until
 from tests.chaos.influx_proxy import InfluxProxy
 from tests.chaos.ledger import Cell, Ledger
 from tests.chaos.publisher import Mix, Publisher
+from tests.support.stream_worker import StreamWorker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.support.servers import RealInfluxDB, RealServer
 
-ROOT = Path(__file__).resolve().parents[2]
 WINDOW_S, LATENESS_S = 2, 1
 PARTITIONS = 4
-_RESTARTABLE = {18, 4}
-"""Something unexpected; a server is away at start. A supervisor starts a worker again for either."""
-
-_START_S = 60
-
-
-@dataclass(slots=True)
-class Worker:
-    """One ``flamebus stream`` process under a supervisor that starts it again when it ends by itself."""
-
-    command: list[str]
-    log: Path
-    metrics_port: int
-    process: subprocess.Popen[bytes] | None = None
-    restarts: int = 0
-
-    def start(self) -> None:
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                self.command, cwd=ROOT, stdout=output, stderr=output, env={**os.environ, "PYTHONPATH": str(ROOT)}
-            )
-
-    def wait_until_listening(self) -> None:
-        """Wait until it has begun: it answers for its metrics, and takes signals."""
-        assert wait_until(lambda: accepts_connections(self.metrics_port), _START_S), self.tail()
-
-    def metric(self, name: str) -> float:
-        """Sum over the labels of a metric."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as answer:
-            families = text_string_to_metric_families(answer.read().decode())
-        return sum(sample.value for family in families for sample in family.samples if sample.name == name)
-
-    def send(self, number: signal.Signals) -> None:
-        assert self.process
-        self.process.send_signal(number)
-
-    def end(self, number: signal.Signals, grace_s: float = 30) -> int:
-        """End the process; the supervisor does not start it again."""
-        assert self.process
-        process, self.process = self.process, None
-        process.send_signal(number)
-        try:
-            return process.wait(grace_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
-
-    def supervise(self) -> None:
-        if self.process and self.process.poll() is not None:
-            assert self.process.returncode in _RESTARTABLE, f"exit {self.process.returncode}: {self.tail()}"
-            self.restarts += 1
-            self.start()
-
-    def tail(self) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
 
 
 @dataclass(slots=True)
@@ -105,7 +42,7 @@ class Stage:
     proxy: InfluxProxy
     ledger: Ledger
     publisher: Publisher
-    workers: list[Worker] = field(default_factory=list)
+    workers: list[StreamWorker] = field(default_factory=list)
 
     @property
     def topic(self) -> str:
@@ -119,15 +56,13 @@ class Stage:
     def store(self) -> Path:
         return self.folder / "store"
 
-    def start_worker(self) -> Worker:
+    def start_worker(self) -> StreamWorker:
         number = len(self.workers)
-        command = [sys.executable, "-m", "flamebus", "stream", "--bus", self.kafka.url, "--store", str(self.store)]
+        command = ["--bus", self.kafka.url, "--store", str(self.store)]
         command += ["--influx-url", self.proxy.url, "--influx-token", self.influxdb.token]
         command += ["--influx-org", self.influxdb.org, "--influx-bucket", self.bucket, "--group", self.group]
         command += ["--topic-prefix", self.prefix, "--window", f"{WINDOW_S}s", "--lateness", f"{LATENESS_S}s"]
-        port = free_port()
-        command += ["--metrics-listen", f"127.0.0.1:{port}"]
-        worker = Worker(command, self.folder / f"worker-{number}.log", port)
+        worker = StreamWorker.of(command, self.folder / f"worker-{number}.log")
         self.workers.append(worker)
         worker.start()
         return worker
@@ -185,12 +120,11 @@ class Stage:
     def accounted(self) -> tuple[Counter[Cell], Counter[Cell], Counter[str]]:
         """What InfluxDB took: samples and totals by cell, late samples by service (as the proxy saw them last)."""
         samples, totals, late = Counter[Cell](), Counter[Cell](), Counter[str]()
-        for (series, unix_nano), writes in list(self.proxy.points.items()):
+        for (series, unix_nano), fields in self.proxy.last_points().items():
             measurement, *tags = series.split(",")
             if measurement != "profile":
                 continue
             service = dict(tag.split("=", 1) for tag in tags)["service"]
-            fields = writes[-1]
             cell = Cell(service, unix_nano)
             samples[cell] += round(float(fields["samples"]))
             totals[cell] += int(fields["total"].removesuffix("i"))
@@ -233,7 +167,7 @@ class Stage:
         raise AssertionError(
             f"not accounted for after {deadline_s} s: in {self.ledger.samples_by_service()}, "
             f"windows {_by_service(samples)}, late {late}, dead {len(self.dead_letters())} of "
-            f"{self.ledger.dead_records}; {[worker.tail() for worker in self.workers]}"
+            f"{self.ledger.dead_records}\n" + "\n\n".join(worker.state() for worker in self.workers)
         )
 
 
@@ -296,8 +230,5 @@ def open_stage(kafka: RealServer, influxdb: RealInfluxDB, folder: Path, mix: Mix
         yield stage
     finally:
         for worker in stage.workers:
-            if worker.process:
-                worker.send(signal.SIGCONT)
-                worker.process.kill()
-                worker.process.wait()
+            worker.stop()
         proxy.close()

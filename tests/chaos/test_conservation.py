@@ -21,7 +21,8 @@ from flamebus.wire.topics import HOTSPOTS, WINDOWS
 from tests.chaos import read_back
 from tests.chaos.ledger import Cell
 from tests.chaos.scenarios import SCENARIOS, Scenario
-from tests.chaos.stage import WINDOW_S, CommitWatch, Stage, Worker, open_stage
+from tests.chaos.stage import WINDOW_S, CommitWatch, Stage, open_stage
+from tests.support.stream_worker import StreamWorker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,7 +136,7 @@ def test_the_textbook_application_fails(kafka: RealServer, influxdb: RealInfluxD
         assert counted.total() < 0.9 * published.total()
 
 
-def textbook_worker(stage: Stage, output: str) -> Worker:
+def textbook_worker(stage: Stage, output: str) -> StreamWorker:
     command = [sys.executable, "-m", "tests.chaos.textbook", "--bus", stage.kafka.url, "--topic", stage.topic]
     command += ["--output", output, "--group", f"{stage.prefix}textbook-group", "--window", str(WINDOW_S)]
-    return Worker(command, stage.folder / "textbook.log", metrics_port=0)
+    return StreamWorker(command, stage.folder / "textbook.log", metrics_port=0)
