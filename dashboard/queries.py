@@ -10,7 +10,7 @@ from dashboard.profiles import Question, StoredProfiles
 from flamebus.errors import UsageError
 from flamebus.folded import format_folded
 from flamebus.hotspot import FunctionHotspot, Share
-from flamebus.loss import DROPPED_REASONS
+from flamebus.loss import LossClass, loss_class
 from flamebus.profile import Kind
 from flamebus.store.totals import Match, StackTotals, matching, search, top_functions
 from flamebus.svg import Caption, render_svg
@@ -115,13 +115,12 @@ class Queries:
         question = self._question(query, now_unix_nano)
         samples = float(self._profiles.stacks(question).samples.sum())
         rows = [
-            ("dropped" if loss.reason in DROPPED_REASONS else "lost", loss.reason, float(loss.samples))
-            for loss in self._profiles.losses(question)
+            (str(loss_class(loss.reason)), loss.reason, float(loss.samples)) for loss in self._profiles.losses(question)
         ]
         late = self._profiles.late_samples(question)
         if late:
             rows.append(("late", "window_closed", late))
-        missing = sum(count for _, _, count in rows)
+        missing = sum(count for word, _, count in rows if word != LossClass.INCOMPLETE)
         # Shares of everything that was taken, so that what is there and what is missing add up to one.
         whole = samples + missing
         return _span(question.span) | {

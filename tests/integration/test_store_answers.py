@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from dashboard.profiles import Question, StoredProfiles
 from dashboard.queries import Queries
 from flamebus.errors import UsageError
+from flamebus.profile import Loss
 from flamebus.store.compaction import Compactor
 from flamebus.store.layout import HOUR_NS
 from flamebus.store.reader import StoreReader
@@ -87,3 +89,17 @@ def test_the_whole_profile_is_exported_as_a_file(tmp_path: Path) -> None:
     assert "needle" in picture.content.decode()
     with pytest.raises(UsageError, match="there are folded, svg"):
         queries.export(QUERY | {"format": "png"}, START)
+
+
+def test_a_cut_stack_is_shown_but_is_not_missing(tmp_path: Path) -> None:
+    losses = (Loss("sample_ring_full", 10), Loss("user_stack_truncated", 30))
+    window = replace(profile(0, "checkout", [(("leaf", "main"), 90)]), losses=losses)
+    StoreWriter(str(tmp_path)).write(origin(0), [window])
+    answer = Queries(StoredProfiles(StoreReader(str(tmp_path)))).losses(QUERY, START)
+    assert answer["missing_samples"] == 10
+    rows = answer["losses"]
+    assert isinstance(rows, list)
+    assert {(row["class"], row["reason"]) for row in rows} == {
+        ("lost", "sample_ring_full"),
+        ("incomplete", "user_stack_truncated"),
+    }

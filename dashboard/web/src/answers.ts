@@ -70,7 +70,7 @@ export interface TopAnswer extends Span {
   function_count: number;
 }
 
-export type LossClass = "lost" | "dropped" | "late";
+export type LossClass = "lost" | "dropped" | "late" | "incomplete";
 
 export interface LossRow {
   class: LossClass;

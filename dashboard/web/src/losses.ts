@@ -8,6 +8,7 @@ const MEANING: Record<string, string> = {
   lost: "lost: the kernel could not hand it over",
   dropped: "dropped: flamebus chose to discard it",
   late: "late: it came after its window had closed",
+  incomplete: "incomplete: it is counted, but frames of its stack are missing",
 };
 
 /** Above one sample in a hundred missing, conclusions about small frames are unsafe: say so in colour. */
@@ -31,7 +32,7 @@ export class LossView {
     const missing = answer.missing_share;
     this.element.classList.toggle("is-warning", missing > WARNING_SHARE);
     const rows = answer.losses.filter((row) => row.samples > 0);
-    const headline = rows.length ? `${percent(missing)} missing` : "nothing missing";
+    const headline = missing > 0 ? `${percent(missing)} missing` : "nothing missing";
     this.element.replaceChildren(
       el("b", {}, headline),
       el("span", { class: "muted" }, `of ${count(answer.samples + answer.missing_samples)} samples`),
