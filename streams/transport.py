@@ -38,6 +38,7 @@ _ATTRIBUTES: tuple[tuple[type, str], ...] = (
     (Consumer, "_drain_messages"),
     (Consumer, "_wait_next_records"),
     (Consumer, "consumer_stopped_errors"),
+    (Consumer, "perform_seek"),
     (Consumer, "_new_consumer_thread"),
     (Consumer, "verify_event_path"),
     (AIOKafkaConsumerThread, "_fetch_records"),
@@ -174,14 +175,18 @@ class ExactConsumer(Consumer):  # type: ignore[misc]  # faust has no types
                 raise
 
     async def _drain_once(self) -> None:
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+            return
         generation = self.app.consumer_generation_id
         records, _ = await self._wait_next_records(_FETCH_WAIT_S)
         await asyncio.sleep(0)  # fetching never waits at a large lag, and others want to live
-        if not self.flow_active:
-            # These are dropped, so fetching has to go back to before them, as Faust's own loop does.
+        if not self.flow_active or self.app.consumer_generation_id != generation:
+            # Partitions moved meanwhile, and nobody can tell whose records these are. They are dropped, so fetching
+            # has to go back to before them, as Faust's own loop does; what was taken in already is passed over.
             try:
                 await self.perform_seek()
-            except KafkaError as error:
+            except (KafkaError, TimeoutError) as error:
                 _log.warning("seek while partitions are taken away: %r", error)
             return
         for tp, some in (records or {}).items():

@@ -1,4 +1,4 @@
-"""Stands between a worker and InfluxDB: can refuse for a while, and remembers every point that InfluxDB took.
+"""Stands between a worker and InfluxDB: can refuse for a while or by a script, and remembers what InfluxDB took.
 
 What it remembers shows a value that changed after it was final, which the database itself, full of upserts, forgets.
 """
@@ -8,13 +8,29 @@ from __future__ import annotations
 import http.client
 import re
 import threading
-from collections import defaultdict
+import time
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
 from gzip import decompress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_WRITE = "/api/v2/write"
+_REFUSAL = b'{"code":"unavailable","message":"refused by the test"}'
 _UNAVAILABLE = 503
 _ACCEPTED = 204
 _FIELD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|[^,]+)')
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the proxy says to one write; status 0 cuts the connection."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class InfluxProxy:
@@ -23,6 +39,10 @@ class InfluxProxy:
     def __init__(self, upstream: str) -> None:
         self._upstream = upstream
         self.is_refusing = threading.Event()
+        self.script: deque[Answer] = deque()
+        """Answers to the next writes, instead of InfluxDB's."""
+        self.write_times: list[float] = []
+        self.written_lines: list[int] = []
         self.points: dict[tuple[str, int], list[dict[str, str]]] = defaultdict(list)
         self._lock = threading.Lock()
         proxy = self
@@ -55,8 +75,13 @@ class InfluxProxy:
 
     def forward(self, request: BaseHTTPRequestHandler) -> None:
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        if request.path.startswith(_WRITE):
+            self.write_times.append(time.monotonic())
+            if self.script:
+                self._play(request, self.script.popleft())
+                return
         if self.is_refusing.is_set():
-            self._answer(request, _UNAVAILABLE, b'{"code":"unavailable","message":"refused by the test"}')
+            self._answer(request, _UNAVAILABLE, _REFUSAL)
             return
         connection = http.client.HTTPConnection(self._upstream, timeout=60)
         try:
@@ -67,15 +92,29 @@ class InfluxProxy:
             answer = response.read()
         finally:
             connection.close()
-        if request.path.startswith("/api/v2/write") and response.status == _ACCEPTED:
+        if request.path.startswith(_WRITE) and response.status == _ACCEPTED:
             self._remember(decompress(body) if request.headers.get("Content-Encoding") == "gzip" else body)
         self._answer(request, response.status, answer, response.getheader("Content-Type") or "application/json")
 
+    def _play(self, request: BaseHTTPRequestHandler, answer: Answer) -> None:
+        if answer.status:
+            self._answer(request, answer.status, _REFUSAL, headers=answer.headers)
+        else:
+            request.close_connection = True  # no answer at all
+            request.connection.close()
+
     def _answer(
-        self, request: BaseHTTPRequestHandler, status: int, body: bytes, content_type: str = "application/json"
+        self,
+        request: BaseHTTPRequestHandler,
+        status: int,
+        body: bytes,
+        content_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         try:
             request.send_response(status)
+            for name, value in (headers or {}).items():
+                request.send_header(name, value)
             if status != _ACCEPTED:
                 request.send_header("Content-Type", content_type)
                 request.send_header("Content-Length", str(len(body)))
@@ -85,8 +124,10 @@ class InfluxProxy:
             pass  # the worker was killed while it waited: that is what the test is for
 
     def _remember(self, body: bytes) -> None:
+        lines = body.decode().split("\n")
         with self._lock:
-            for line in body.decode().split("\n"):
+            self.written_lines.append(len(lines))
+            for line in lines:
                 if line.startswith("#"):
                     continue
                 series, fields, time = _split_line(line)

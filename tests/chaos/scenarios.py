@@ -22,6 +22,7 @@ class Scenario:
 
     Attributes:
         breaks_broker: needs a broker of its own.
+        may_restart: a worker may end by itself and be started again; elsewhere nothing happens that it could not take.
         settles_in_s: I4: session timeout (6 s), closing of the last window (3 s) and replay, with room for a busy
             machine; a broker that was killed takes 14 s to come back on top.
         is_punctual: nothing may be late: no fault here delays a record by more than the allowed lateness.
@@ -32,6 +33,7 @@ class Scenario:
     act: Callable[[Stage], None]
     mix: Mix = field(default_factory=Mix)
     breaks_broker: bool = False
+    may_restart: bool = False
     settles_in_s: float = 40
     is_punctual: bool = False
     is_short: bool = False
@@ -120,8 +122,8 @@ SCENARIOS = (
     Scenario("restart-worker", restart_worker),
     Scenario("scale", scale),
     Scenario("zombie", zombie, is_short=True),
-    Scenario("kill-broker", kill_broker, breaks_broker=True, settles_in_s=70),
-    Scenario("freeze-broker", freeze_broker, breaks_broker=True, settles_in_s=55),
+    Scenario("kill-broker", kill_broker, breaks_broker=True, may_restart=True, settles_in_s=70),
+    Scenario("freeze-broker", freeze_broker, breaks_broker=True, may_restart=True, settles_in_s=55),
     Scenario("refuse-influxdb", refuse_influxdb, is_punctual=True, is_short=True),
     Scenario("duplicates", steady, Mix(duplicated=0.1), is_punctual=True),
     Scenario("late", steady, Mix(late=0.02)),

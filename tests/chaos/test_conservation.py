@@ -58,6 +58,7 @@ def test_every_sample_is_counted_once(stage: Stage, scenario: Scenario) -> None:
         settled_s = stage.settle(scenario.settles_in_s)  # I1, and I4 by its deadline
         print(f"settled after {settled_s:.1f} s; restarts {[w.restarts for w in stage.workers]}")
         stage.wait_for_commits(stage.log_ends(), _COMMITTED_S)  # I3: commits end at the log's end
+    assert scenario.may_restart or not any(worker.restarts for worker in stage.workers), stage.workers[0].tail()
     assert not stage.proxy.changed_points()  # I2
     assert not commits.went_back  # I3: and never go back
     samples, totals, late = stage.accounted()

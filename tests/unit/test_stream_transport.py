@@ -15,7 +15,7 @@ from streams.position import Position
 from streams.transport import ExactConsumer, ExactThread, check_private_names, check_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 PARTITION = TP("t", 0)
 
@@ -80,9 +80,17 @@ class Feed:
         self.should_stop = False
         self.taken: list[tuple[TP, Sequence[int], int]] = []
         self.seeks = 0
+        self.can_resume_flow = "resume"
+        self.while_fetching: Callable[[], None] = lambda: None
+        self.while_waiting: Callable[[], None] = lambda: None
+
+    async def wait(self, event: str) -> None:
+        assert event == "resume"
+        self.while_waiting()
 
     async def _wait_next_records(self, _timeout: float) -> tuple[dict[Any, list[int]], None]:
         records = self.fetched.pop(0)
+        self.while_fetching()
         self.should_stop = not self.fetched
         return records, None
 
@@ -103,12 +111,30 @@ async def test_records_are_handed_on_by_the_handful_with_their_generation() -> N
     assert feed.taken == [(PARTITION, [1, 2, 3], 4), (PARTITION, [4], 4)]
 
 
-async def test_what_comes_while_partitions_are_taken_away_is_dropped_and_fetched_again() -> None:
+@pytest.mark.parametrize("change", ["flow stops", "generation changes"])
+async def test_what_comes_while_partitions_move_is_dropped_and_fetched_again(change: str) -> None:
     feed: Any = Feed([{PARTITION: [1, 2, 3]}])
-    feed.flow_active = False
+
+    def move() -> None:
+        feed.flow_active = change != "flow stops"
+        feed.consumer_generation_id += change == "generation changes"
+
+    feed.while_fetching = move
     await ExactConsumer._drain_messages(feed, SimpleNamespace(should_stop=False))
     assert feed.taken == []
     assert feed.seeks == 1
+
+
+async def test_nothing_is_fetched_while_the_flow_is_stopped_and_the_generation_is_that_after_it() -> None:
+    feed: Any = Feed([{PARTITION: [1]}])
+    feed.flow_active = False
+
+    def resume() -> None:
+        feed.flow_active, feed.consumer_generation_id = True, 5
+
+    feed.while_waiting = resume
+    await ExactConsumer._drain_messages(feed, SimpleNamespace(should_stop=False))
+    assert feed.taken == [(PARTITION, [1], 5)]
 
 
 def test_faust_never_has_anything_to_commit() -> None:
