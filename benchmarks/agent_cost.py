@@ -1,8 +1,8 @@
 """What the agent takes from a busy machine, and how much of the machine's CPU time it delivers as samples.
 
 The real agent publishes to a real Kafka while the mixed load keeps all CPUs busy, at 19 and at 99 Hz; once more at 99
-Hz without the parts that start processes all the time: what services cost that run for days. The cost is CPU time of the
-agent's threads and run time of its BPF program (``bpf_stats``), so that it hardly depends on who else is there. The
+Hz without the parts that start processes all the time: what services cost that run for days. The cost is CPU time of
+the agent's threads and run time of its BPF program (``bpf_stats``), so that it hardly depends on who else is there. The
 first seconds, in which it gets to know the host, are told apart.
 """
 
