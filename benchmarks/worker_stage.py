@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 
 from confluent_kafka import Producer
@@ -145,7 +145,13 @@ class WorkerStage:
 
     def query(self, influxql: str) -> list[list[object]]:
         """Rows of the first series of an InfluxQL answer."""
-        answer = self.influxdb.admin.request("GET", f"/query?db={BUCKET}&epoch=ns&q={quote(influxql)}")
-        result = answer["results"][0]  # type: ignore[index]  # InfluxDB's documented form
-        series = result.get("series")
+        series = self._series(influxql)
         return list(series[0]["values"]) if series else []
+
+    def query_tagged(self, influxql: str, tag: str) -> list[str]:
+        """Values of a tag for which an InfluxQL query has rows."""
+        return [series["tags"][tag] for series in self._series(influxql)]
+
+    def _series(self, influxql: str) -> list[dict[str, Any]]:
+        answer: Any = self.influxdb.admin.request("GET", f"/query?db={BUCKET}&epoch=ns&q={quote(influxql)}")
+        return list(answer["results"][0].get("series", []))

@@ -15,6 +15,9 @@ from streams.sinks.influx import InfluxSink
 from streams.sinks.lines import report_lines
 from streams.sinks.store import StoreSink
 
+_AT_ONCE = 4
+"""Windows that are written at the same time; they count as in flight like those that wait."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sinks:
@@ -40,7 +43,12 @@ class Output:
         self.queue: asyncio.Queue[Out] = asyncio.Queue(max_waiting)
 
     async def run(self) -> None:
-        """Write what comes, for ever."""
+        """Write what comes, several windows at a time, for ever: the windows of all partitions end together."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_AT_ONCE):
+                group.create_task(self._write_one_by_one())
+
+    async def _write_one_by_one(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             tp, owned, closed = await self.queue.get()
@@ -55,11 +63,12 @@ class Output:
             self.queue.task_done()
 
     async def _write(self, closed: ClosedWindow, messages: Sequence[Message], lines: Sequence[str]) -> None:
-        if self._sinks.store is not None:
-            await self._sinks.store.write(closed)
-        await self._sinks.bus.write(messages)
-        if self._sinks.influx is not None:
-            await self._sinks.influx.write(lines)
+        async with asyncio.TaskGroup() as group:
+            if self._sinks.store is not None:
+                group.create_task(self._sinks.store.write(closed))
+            group.create_task(self._sinks.bus.write(messages))
+            if self._sinks.influx is not None:
+                group.create_task(self._sinks.influx.write(lines))
 
 
 def _prepared(closed: ClosedWindow, top_k: int, bus: BusSink) -> tuple[list[Message], list[str]]:

@@ -76,8 +76,12 @@ class Partitions:
             return found
         generation = self._generation
         committed = await consumer.load_committed(tp)
-        position = _start(tp, committed)
         settings = self._settings
+        position = _start(tp, committed)
+        if position.window_size_ns not in {0, settings.window}:
+            metrics.COMMITS_REFUSED.labels("window_size").inc()
+            _log.error("%s: windows had another size until now; what they sent in part is not sent again", tp)
+            position = position.for_window_size(settings.window)
         windows = PartitionWindows(tp.topic, tp.partition, settings.window, settings.lateness, position)
         owned = Owned(windows, position.offset, generation, committed.group_generation, None)
         if generation == self._generation:

@@ -282,7 +282,7 @@ class PartitionWindows:
         held = [(window.first_offset, window.watermark_before) for window in self._windows.values()]
         held += self._dead_letters.items()
         offset, watermark = min(held, default=(self._next_offset, self._watermark.unix_nano))
-        return Position(offset, watermark, self.emitted_up_to_unix_nano(), self._is_partial_start)
+        return Position(offset, watermark, self.emitted_up_to_unix_nano(), self._is_partial_start, self._size_ns)
 
 
 class _Taken:

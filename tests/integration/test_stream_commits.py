@@ -87,6 +87,17 @@ def test_somebody_elses_commit_is_started_from_without_the_first_window(topic: S
     assert worker.metric("flamebus_stream_partial_samples_total") == first
 
 
+def test_a_commit_of_other_windows_sends_none_in_part_twice(topic: StreamTopic) -> None:
+    topic.commit(0, Position(0, 1, 1, window_size_ns=10**10).metadata())
+    worker = topic.worker()
+    worker.start()
+    worker.wait_until_reading()
+    assert worker.metric("flamebus_stream_unusable_commits_total", reason="window_size") == 1
+    (samples,) = topic.publish_windows(1)
+    worker.wait_for("flamebus_stream_windows_total", 1)
+    worker.wait_for("flamebus_stream_samples_total", samples)
+
+
 @pytest.mark.parametrize("has_commit", [True, False])
 def test_what_retention_deleted_is_counted_and_its_window_left_out(topic: StreamTopic, has_commit: bool) -> None:
     item = topic.batch()

@@ -10,8 +10,14 @@ from streams.position import Position
 
 @pytest.mark.parametrize("is_partial", [False, True])
 def test_it_comes_back(is_partial: bool) -> None:
-    position = Position(7, 10**18, 10**18 - 5, is_partial)
+    position = Position(7, 10**18, 10**18 - 5, is_partial, 10**10)
     assert Position.parse(7, position.metadata()) == position
+
+
+def test_another_window_size_takes_what_was_sent_in_part_as_sent() -> None:
+    position = Position(7, 60, 50, window_size_ns=10)
+    assert position.for_window_size(20) == Position(7, 60, 60, window_size_ns=20)
+    assert position.for_window_size(5) == Position(7, 60, 50, window_size_ns=5)
 
 
 @pytest.mark.parametrize(

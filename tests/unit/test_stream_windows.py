@@ -173,7 +173,7 @@ def test_a_partial_start_survives_a_restart_before_the_first_batch() -> None:
     windows, rng = fresh(Position(100, is_partial=True)), random.Random(9)
     windows.add(tick(100, START))
     position = windows.position()
-    assert position == Position(101, START - LATENESS, START - SIZE, is_partial=True)
+    assert position == Position(101, START - LATENESS, START - SIZE, True, SIZE)
     again = fresh(Position.parse(position.offset, position.metadata()))
     again.add(record(101, batch(rng, START + SECOND), append=START + 2 * SECOND))
     again.add(tick(102, START + 3 * SIZE))
@@ -186,7 +186,7 @@ def test_the_commit_reaches_the_end_when_nothing_is_open() -> None:
     windows.add(tick(1, START + 5 * SIZE))
     for closed in windows.take_closed():
         windows.mark_durable(closed)
-    assert windows.position() == Position(2, START + 5 * SIZE - LATENESS, START + 5 * SIZE - SIZE)
+    assert windows.position() == Position(2, START + 5 * SIZE - LATENESS, START + 5 * SIZE - SIZE, window_size_ns=SIZE)
 
 
 def test_hotspots_add_up_and_rank() -> None:
