@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import OffsetAndMetadata
 from aiokafka.structs import TopicPartition as AioTopicPartition
@@ -123,12 +124,22 @@ class StreamTopic:
         return asyncio.run(read())
 
     def commit(self, offset: int, metadata: str) -> None:
-        """Commit as somebody else."""
-        consumer = Consumer(self._client() | {"group.id": self.group})
-        try:
-            consumer.commit(offsets=[TopicPartition(self.topic, 0, offset, metadata)], asynchronous=False)
-        finally:
-            consumer.close()
+        """Commit as somebody else, while nobody is in the group."""
+
+        async def write() -> None:
+            # Not confluent_kafka: it sends the zero byte after the metadata too.
+            consumer = AIOKafkaConsumer(
+                bootstrap_servers=self.kafka.address, group_id=self.group, enable_auto_commit=False
+            )
+            await consumer.start()
+            try:
+                place = AioTopicPartition(self.topic, 0)
+                consumer.assign([place])
+                await consumer.commit({place: OffsetAndMetadata(offset, metadata)})
+            finally:
+                await consumer.stop()
+
+        asyncio.run(write())
 
     def log_range(self) -> tuple[int, int]:
         """First offset that the log has, and the next one."""
