@@ -25,9 +25,14 @@ class StreamApp(faust.App):  # type: ignore[misc]  # faust has no types
 
     stream_worker: Worker
 
-    async def take_records(self, tp: TP, records: Sequence[Any], generation: int) -> None:
-        """What the consumer has fetched of one partition, in order, in a generation of the group."""
-        await self.stream_worker.intake.take(tp, records, generation)
+    @property
+    def assignment(self) -> int:
+        """Number of the current assignment of partitions, by our own count."""
+        return self.stream_worker.assignment
+
+    async def take_records(self, tp: TP, records: Sequence[Any], assignment: int) -> None:
+        """What the consumer has fetched of one partition, in order, in an assignment."""
+        await self.stream_worker.intake.take(tp, records, assignment)
 
     _stopping: Callable[[], None] = staticmethod(lambda: None)
 
@@ -108,10 +113,6 @@ def _add_tasks(app: StreamApp, worker: Worker, topics: Sequence[str]) -> None:
 def _follow_rebalances(app: StreamApp, worker: Worker) -> None:
     @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]  # faust has no types
     async def revoked(_app: Any, revoked: set[TP], **_: Any) -> None:
-        worker.forget_all()
-
-    @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]  # faust has no types
-    async def assigned(_app: Any, assigned: set[TP], **_: Any) -> None:
         worker.forget_all()
 
     @app.on_before_shutdown.connect  # type: ignore[untyped-decorator]  # faust has no types

@@ -27,7 +27,7 @@ _MAX_WAITING = 2
 """Journeys that wait here; with what is fetched at once it bounds what is in memory of the log, at any lag."""
 
 Fetched = tuple[TP, Sequence[Any], int]
-"""Partition, records, and the group's generation in which they were fetched."""
+"""Partition, records, and the assignment (Partitions.assignment) in which they were fetched."""
 
 Out = tuple[TP, Owned, ClosedWindow]
 
@@ -54,17 +54,17 @@ class Intake:
         self._out = out
         self._waiting: asyncio.Queue[Fetched] = asyncio.Queue(_MAX_WAITING)
 
-    async def take(self, tp: TP, records: Sequence[Any], generation: int) -> None:
+    async def take(self, tp: TP, records: Sequence[Any], assignment: int) -> None:
         """Queue fetched records of one partition; waits while there are too many."""
         for first in range(0, len(records), _MAX_TOGETHER):
-            await self._waiting.put((tp, records[first : first + _MAX_TOGETHER], generation))
+            await self._waiting.put((tp, records[first : first + _MAX_TOGETHER], assignment))
 
     async def run(self, app: Any) -> None:
         """Work on what comes, for ever."""
         while True:
-            tp, records, generation = await self._waiting.get()
-            if generation != app.consumer_generation_id:
-                continue  # read before a rebalance; whoever owns it now reads it again
+            tp, records, assignment = await self._waiting.get()
+            if assignment != self._partitions.assignment:
+                continue  # fetched before a rebalance; whoever owns it now fetches it again
             owned = await self._partitions.load(tp, app.consumer)
             wanted = await self._expected(tp, owned, records, app.consumer)
             if wanted and self._partitions.is_current(owned):

@@ -58,7 +58,7 @@ class Output:
                     self._executor, _prepared, closed, self._top_k, self._sinks.bus
                 )
                 await self._write(closed, messages, lines)
-                await loop.run_in_executor(self._executor, self._partitions.mark_durable, tp, owned.generation, closed)
+                await loop.run_in_executor(self._executor, owned.windows.mark_durable, closed)
                 metrics.WINDOWS.labels(tp.topic).inc()
             self.queue.task_done()
 

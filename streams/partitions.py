@@ -9,7 +9,6 @@ from flamebus.clock import Clock
 from flamebus.config import Settings
 from flamebus.errors import BadDataError
 from streams import metrics
-from streams.closed import ClosedWindow
 from streams.position import Position
 from streams.transport import Committed, ExactConsumer
 from streams.windows import Counts, PartitionWindows
@@ -33,37 +32,42 @@ class Owned:
 
     Attributes:
         next_offset: the record that has to come next.
-        generation: which assignment it belongs to, by our own count; results of an older one are dropped.
-        group_generation: the same by the group's count.
+        assignment: which one it belongs to, by our own count; results of an older one are dropped.
+        group_generation: the same by the group's count, which the broker knows.
         committed: what the broker has acknowledged.
     """
 
     windows: PartitionWindows
     next_offset: int
-    generation: int
+    assignment: int
     group_generation: int
     committed: Position | None
     reported: Counts = field(default_factory=Counts)
 
 
 class Partitions:
-    """Owned partitions by topic and number."""
+    """Owned partitions by topic and number.
+
+    Attributes:
+        assignment: grows whenever partitions are taken away, which is before they are given anew.
+        known_ends: end of the log of each, as far as it is known.
+    """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
         self._owned: dict[TP, Owned] = {}
-        self._generation = 0
+        self.assignment = 0
         self.known_ends: dict[TP, int] = {}
 
     def forget_all(self) -> None:
-        """A rebalance began or ended: whatever we knew may now be somebody else's to decide."""
+        """A rebalance began: whatever we knew may now be somebody else's to decide."""
         for tp in self._owned:
             for gauge in (metrics.LAG, metrics.WATERMARK_DELAY, metrics.COMMITTED):
                 gauge.remove(tp.topic, str(tp.partition))
         self._owned.clear()
         self.known_ends.clear()
-        self._generation += 1
+        self.assignment += 1
 
     def next_offsets(self) -> dict[TP, int]:
         """The record that each owned partition waits for."""
@@ -74,7 +78,7 @@ class Partitions:
         found = self._owned.get(tp)
         if found is not None:
             return found
-        generation = self._generation
+        assignment = self.assignment
         committed = await consumer.load_committed(tp)
         settings = self._settings
         position = _start(tp, committed)
@@ -83,8 +87,8 @@ class Partitions:
             _log.error("%s: windows had another size until now; what they sent in part is not sent again", tp)
             position = position.for_window_size(settings.window)
         windows = PartitionWindows(tp.topic, tp.partition, settings.window, settings.lateness, position)
-        owned = Owned(windows, position.offset, generation, committed.group_generation, None)
-        if generation == self._generation:
+        owned = Owned(windows, position.offset, assignment, committed.group_generation, None)
+        if assignment == self.assignment:
             self._owned[tp] = owned
             self.known_ends[tp] = max(committed.log_end, self.known_ends.get(tp, 0))
             # So that every series is there from the start.
@@ -93,23 +97,17 @@ class Partitions:
 
     def is_current(self, owned: Owned) -> bool:
         """Whether the state still belongs to this assignment."""
-        return owned.generation == self._generation
-
-    def mark_durable(self, tp: TP, generation: int, closed: ClosedWindow) -> None:
-        """Every sink has the window; ignored when the partition was reassigned since."""
-        owned = self._owned.get(tp)
-        if owned is not None and owned.generation == generation:
-            owned.windows.mark_durable(closed)
+        return owned.assignment == self.assignment
 
     def owned(self) -> dict[TP, Owned]:
         """What we own now; a copy, safe to go through in another thread."""
         return dict(self._owned)
 
-    def acknowledge(self, positions: dict[TP, Position], generation: int) -> None:
+    def acknowledge(self, positions: dict[TP, Position], assignment: int) -> None:
         """The broker has taken these commits."""
         for tp, position in positions.items():
             owned = self._owned.get(tp)
-            if owned is not None and owned.generation == generation:
+            if owned is not None and owned.assignment == assignment:
                 owned.committed = position
                 metrics.COMMITTED.labels(tp.topic, str(tp.partition)).set(position.offset)
 

@@ -80,8 +80,13 @@ class Worker:
         for executor in (self._executor, self._store_executor):
             executor.shutdown(wait=False, cancel_futures=True)
 
+    @property
+    def assignment(self) -> int:
+        """Number of the current assignment of partitions, by our own count."""
+        return self._partitions.assignment
+
     def forget_all(self) -> None:
-        """A rebalance began or ended."""
+        """A rebalance began."""
         self._partitions.forget_all()
 
     async def write_windows(self) -> None:
@@ -120,7 +125,7 @@ class Worker:
         except (KafkaError, TimeoutError) as error:
             _log.warning("commit: %r", error)
             return
-        self._partitions.acknowledge(positions, first.generation)
+        self._partitions.acknowledge(positions, first.assignment)
 
     async def finish(self, consumer: ExactConsumer) -> None:
         """Write the windows that are closed, commit, and let go: nothing more is read. For a graceful stop."""

@@ -75,7 +75,7 @@ class Feed:
     def __init__(self, fetched: Sequence[dict[Any, list[int]]]) -> None:
         self.fetched = list(fetched)
         self.app = self
-        self.consumer_generation_id = 4
+        self.assignment = 4
         self.flow_active = True
         self.should_stop = False
         self.taken: list[tuple[TP, Sequence[int], int]] = []
@@ -98,26 +98,26 @@ class Feed:
         consumer: Any = self
         await ExactConsumer._drain_once(consumer)
 
-    async def take_records(self, tp: TP, records: Sequence[int], generation: int) -> None:
-        self.taken.append((tp, records, generation))
+    async def take_records(self, tp: TP, records: Sequence[int], assignment: int) -> None:
+        self.taken.append((tp, records, assignment))
 
     async def perform_seek(self) -> None:
         self.seeks += 1
 
 
-async def test_records_are_handed_on_by_the_handful_with_their_generation() -> None:
+async def test_records_are_handed_on_by_the_handful_with_their_assignment() -> None:
     feed: Any = Feed([{PARTITION: [1, 2, 3]}, {}, {PARTITION: [4]}])
     await ExactConsumer._drain_messages(feed, SimpleNamespace(should_stop=False))
     assert feed.taken == [(PARTITION, [1, 2, 3], 4), (PARTITION, [4], 4)]
 
 
-@pytest.mark.parametrize("change", ["flow stops", "generation changes"])
+@pytest.mark.parametrize("change", ["flow stops", "assignment changes"])
 async def test_what_comes_while_partitions_move_is_dropped_and_fetched_again(change: str) -> None:
     feed: Any = Feed([{PARTITION: [1, 2, 3]}])
 
     def move() -> None:
         feed.flow_active = change != "flow stops"
-        feed.consumer_generation_id += change == "generation changes"
+        feed.assignment += change == "assignment changes"
 
     feed.while_fetching = move
     await ExactConsumer._drain_messages(feed, SimpleNamespace(should_stop=False))
@@ -125,12 +125,12 @@ async def test_what_comes_while_partitions_move_is_dropped_and_fetched_again(cha
     assert feed.seeks == 1
 
 
-async def test_nothing_is_fetched_while_the_flow_is_stopped_and_the_generation_is_that_after_it() -> None:
+async def test_nothing_is_fetched_while_the_flow_is_stopped_and_the_assignment_is_that_after_it() -> None:
     feed: Any = Feed([{PARTITION: [1]}])
     feed.flow_active = False
 
     def resume() -> None:
-        feed.flow_active, feed.consumer_generation_id = True, 5
+        feed.flow_active, feed.assignment = True, 5
 
     feed.while_waiting = resume
     await ExactConsumer._drain_messages(feed, SimpleNamespace(should_stop=False))
