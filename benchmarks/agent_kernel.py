@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.load import build, end, run_known, start
 from benchmarks.report import Figure, main
-from producers.cpu import CpuProducer
+from producers.cpu import CpuProducer, unpacked
 from producers.kernel.maps import online_cpus
 from producers.kernel.programs import enable_stats
 
@@ -66,7 +66,7 @@ def measure_case(command: list[str], cpu: int, hz: float) -> Cost:
         _raise_group(process.pid)
         with sampling(process.pid, cpu, hz) as producer:
             time.sleep(1)
-            lengths = {key: len(each) for key, each in producer.drain().new_stacks.items()}
+            lengths = {key: len(unpacked(each)) for key, each in producer.drain().new_stacks.items()}
             costs = [_window(producer, lengths) for _ in range(WINDOWS)]
     finally:
         end(process)
@@ -84,7 +84,7 @@ def _window(producer: CpuProducer, lengths: dict[int, int]) -> Cost:
     time.sleep(WINDOW_S)
     after = producer.stats()
     drain = producer.drain()
-    lengths.update({key: len(each) for key, each in drain.new_stacks.items()})
+    lengths.update({key: len(unpacked(each)) for key, each in drain.new_stacks.items()})
     samples = max(len(drain.tgid), 1)
     user = np.median([lengths.get(key, 0) for key in drain.user_hash.tolist()] or [0])
     kernel = np.median([lengths.get(key, 0) for key in drain.kernel_hash.tolist()] or [0])

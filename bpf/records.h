@@ -57,7 +57,7 @@ struct stack_record {
 
 /* Hashes of stacks whose addresses were sent: a set of them fills one cache line. */
 #define SEEN_WAYS 8
-#define SEEN_SETS 2048
+#define SEEN_SETS 1024
 struct seen {
 	u64 marks[SEEN_WAYS];
 };

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_FRAMES = 127
 FLAG_USER_MODE, FLAG_USER_STACK_UNSENT, FLAG_KERNEL_STACK_UNSENT = 1, 2, 4
-SEEN_WAYS, SEEN_SETS = 8, 2_048  # 16,384 distinct stacks that the kernel remembers to have sent; 128 KiB
+SEEN_WAYS, SEEN_SETS = 8, 1_024  # 8,192 distinct stacks that the kernel remembers to have sent; 64 KiB
 _STACK_RING_BYTES = 1 << 20  # 4,000 new stacks of 30 frames between two drains
 _RECORD_BYTES = 48
 _BUSY_WAIT_SECONDS = 0.01  # a record is half written for microseconds, unless the hypervisor took the CPU away
@@ -106,8 +106,9 @@ class CpuDrain:
         cpu: u16.
         flags: u16, bits ``FLAG_…``.
         weight_us: u32, µs of CPU time each sample stands for.
-        new_stacks: addresses, leaf first, of hashes not sent before (or sent again after an eviction). Whoever keeps
-            them calls :meth:`CpuProducer.forget_stacks` when throwing them away.
+        new_stacks: of hashes not sent before (or sent again after an eviction) the addresses, packed because whoever
+            keeps them keeps thousands: see :func:`unpacked`. Call :meth:`CpuProducer.forget_stacks` when throwing them
+            away.
         losses: since the last drain, only reasons that occurred.
     """
 
@@ -119,8 +120,13 @@ class CpuDrain:
     cpu: NDArray[np.uint16]
     flags: NDArray[np.uint16]
     weight_us: NDArray[np.uint32]
-    new_stacks: dict[int, NDArray[np.uint64]]
+    new_stacks: dict[int, bytes]
     losses: dict[LossReason, Loss]
+
+
+def unpacked(addresses: bytes) -> list[int]:
+    """Addresses of a stack as numbers, leaf first."""
+    return memoryview(addresses).cast("Q").tolist()
 
 
 def sample_ring_bytes(cpus_count: int, hz: float, interval_seconds: float) -> int:
@@ -281,16 +287,16 @@ class CpuProducer:
             self._events.follow(set(columns["cpu"].tolist()))
         return CpuDrain(**columns, new_stacks=self._drain_stacks(), losses=self._drain_losses())
 
-    def _drain_stacks(self) -> dict[int, NDArray[np.uint64]]:
+    def _drain_stacks(self) -> dict[int, bytes]:
         ring = self._rings[MapNumber.STACKS]
-        found: dict[int, NDArray[np.uint64]] = {}
+        found: dict[int, bytes] = {}
         goal = ring.producer_position  # all that samples already drained may refer to
         deadline = time.monotonic() + _BUSY_WAIT_SECONDS
         while ring.consumer_position < goal and time.monotonic() < deadline:
             position = ring.consumer_position
             for behind, payload in ring.each():
                 stack_hash, count, _ = STACK_HEADER.unpack_from(payload)
-                found[stack_hash] = np.frombuffer(payload, dtype="<u8", count=count, offset=STACK_HEADER.size).copy()
+                found[stack_hash] = bytes(payload[STACK_HEADER.size : STACK_HEADER.size + 8 * count])
                 position = behind
             ring.release(position)
         return found

@@ -7,8 +7,8 @@ last batch that refers to it has been cut. That costs resolving every live stack
 from flamebus.profile import Resource, service_of
 from producers.call_tree import CallTree
 
-MAX_NODES = 60_000
-"""About 9 MB. A busy host of 30 services shows 3,000 to 20,000 nodes."""
+MAX_NODES = 25_000
+"""About 4 MB. A busy host of 30 services shows 3,000 to 20,000 nodes."""
 MAX_STRING_BYTES = 4_000_000
 MAX_THREADS = 20_000
 

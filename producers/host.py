@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from producers.symbols.user import UserSymbols
 
 
-MAX_KNOWN_PLACES = 12_000
+MAX_KNOWN_PLACES = 8_000
 """Named places in files that are remembered across processes, at about 250 bytes each."""
 
 

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from flamebus.frames import Location
 from producers import agent_metrics as metrics
 from producers.batcher import ResolvedSamples
-from producers.cpu import CpuDrain
+from producers.cpu import CpuDrain, unpacked
 from producers.dictionary import Dictionary
 from producers.image import Image
 
-MAX_STACKS = 16_384
-"""Address lists kept, about 6 MB: as many as the kernel remembers to have sent."""
-MAX_KNOWN = 80_000
+MAX_STACKS = 8_192
+"""Address lists kept, about 2 MB: as many as the kernel remembers to have sent."""
+MAX_KNOWN = 30_000
 """Addresses and pairs of stacks whose meaning is kept, at 100 to 250 bytes each."""
 
 
@@ -92,8 +92,8 @@ class SampleResolver:
         self._host, self._forget = host, forget
         self._period_us = round(period_ns / 1000)
         self._period_ns = period_ns
-        self._stacks: dict[int, NDArray[np.uint64]] = {}
-        self._older_stacks: dict[int, NDArray[np.uint64]] = {}
+        self._stacks: dict[int, bytes] = {}
+        self._older_stacks: dict[int, bytes] = {}
         self._older_drains_count = 0
         self._spaces: OrderedDict[int, _Space] = OrderedDict()
         self._kernel = _Space()
@@ -163,29 +163,29 @@ class SampleResolver:
             self._older_stacks, self._stacks, self._older_drains_count = self._stacks, {}, 0
             self._forget()
 
-    def _addresses(self, stack_hash: int) -> NDArray[np.uint64] | None:
+    def _addresses(self, stack_hash: int) -> list[int] | None:
         """What a hash stands for, ``None`` when the kernel could not send it; no stack has no addresses."""
         if not stack_hash:
-            return _NO_ADDRESSES
+            return []
         found = self._stacks.get(stack_hash)
         if found is None:
             found = self._older_stacks.get(stack_hash)
         if found is None:
             metrics.STACKS_UNKNOWN.inc()
-        return found
+            return None
+        return unpacked(found)
 
     def _meet(self, image: Image, space: _Space, hashes: tuple[int, int]) -> int:
         """Node of a stack met for the first time. One whose addresses are missing is looked for again next time."""
         user, kernel = map(self._addresses, hashes)
         tree, node = self.dictionary.tree, 0
         if user is not None:
-            addresses = user.tolist()
-            rows = self._rows(space, addresses, lambda new: self._host.user_locations(image, new))
+            rows = self._rows(space, user, lambda new: self._host.user_locations(image, new))
             node = tree.stack(reversed(rows), node)
-            if not space.passing.isdisjoint(addresses):
+            if not space.passing.isdisjoint(user):
                 space.passing_nodes.append(hashes)
         if kernel is not None:
-            node = tree.stack(reversed(self._rows(self._kernel, kernel.tolist(), self._host.kernel_locations)), node)
+            node = tree.stack(reversed(self._rows(self._kernel, kernel, self._host.kernel_locations)), node)
         if user is not None and kernel is not None:
             space.nodes[hashes] = node
         return node
@@ -204,4 +204,3 @@ class SampleResolver:
 
 
 _GRACE_DRAINS = 3
-_NO_ADDRESSES = np.empty(0, dtype=np.uint64)

@@ -16,9 +16,10 @@ from producers.symbols.table import FunctionTable, SymbolTable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from flamebus.frames import Location
     from producers.symbols.source import MemorySource
 
-_NAME_OVERHEAD_BYTES = 160  # a string, its key and its place in a dict
+_NAME_OVERHEAD_BYTES = 600  # a string, its key and its place in a dict; the same of its location, and that itself
 
 
 class Keeper(Protocol):
@@ -40,6 +41,8 @@ class Image:
         path: absolute, as its process sees it; says where separate debug files may lie.
         roots: of the file systems where they may lie, in order; the empty string is the host's.
         used_ns: when it was last opened, by the cache's clock.
+        locations: of its functions, by the path they were met under and their start; kept so that the thousands of
+            addresses of a function share one.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Image:
         self._keeper, self._failures = keeper, counts
         self._tables: tuple[FunctionTable, ...] | None = None
         self._other_source: FileSource | MemorySource | None = None
+        self.locations: dict[tuple[str, int], Location] = {}
         self._names: dict[int, str] = {}
         self._name_bytes = 0
 

@@ -6,6 +6,7 @@ in memory as a whole; while a table is read it takes 20 bytes a function.
 
 from __future__ import annotations
 
+import bisect
 import struct
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -110,9 +111,12 @@ class SymbolTable:
         relative = address - self._base
         if not 0 <= relative <= _U32_MAX or not len(self._starts):
             return None
-        row = int(np.searchsorted(self._starts, np.uint32(relative), side="right")) - 1
+        # One address at a time: a view's numbers come several times faster than numpy's.
+        row = bisect.bisect_right(self._starts.data, relative) - 1
         if row < 0:
             return None
+        if not self._ranks[row] & _UNSIZED and relative - int(self._starts[row]) < self._record(row).size:
+            return self._base + int(self._starts[row])
         first = max(0, row + 1 - _MAX_LABELS)
         sized = np.flatnonzero(self._ranks[first : row + 1] & _UNSIZED == 0)[-_MAX_NESTING:]
         nearest = int(self._starts[row])

@@ -22,6 +22,7 @@ JIT = "[jit]"
 MEMFD = "[memfd]"
 _CODE_OF_THE_KERNEL = ("[vsyscall]", "[uprobes]")
 _MEMORY = ("//", "/dev/zero", "/SYSV", "/anon_hugepage", "/memfd:")
+_MAX_LOCATIONS = 8_192  # of one image
 _FIRST_64_BIT_ADDRESS = 1 << 32
 
 
@@ -99,14 +100,14 @@ class UserSymbols:
 
     def _in_file(self, path: str, offset: int, image: Image | None, build_id: str) -> Answer:
         # One mapping per file: where it lies in this process is no part of what a location is.
-        mapping = Mapping(_printable(path), image.layout.build_id if image is not None else build_id)
         if image is None:
             self._failures.note(SymbolFailure.NO_IMAGE)
-            return Answer(Location(mapping, offset))
+            return Answer(Location(Mapping(_printable(path), build_id), offset))
         address = image.address_of(offset)
         found = image.function(address)
         if found is not None:
-            return Answer(Location(mapping, found[1], lines=(Line(found[0]),)))
+            return Answer(_of_function(image, path, *found))
+        mapping = Mapping(_printable(path), image.layout.build_id)
         self._failures.note(SymbolFailure.NO_SYMBOL if image.is_loaded else SymbolFailure.POSTPONED)
         return Answer(Location(mapping, address), is_final=image.is_loaded)
 
@@ -129,6 +130,16 @@ class UserSymbols:
         # Without its address: a function that is compiled again lies elsewhere, and is the same.
         lines = (Line(known.function, known.file, known.line),)
         return Answer(Location(Mapping(JIT), 0, known.kind, lines), is_final)
+
+
+def _of_function(image: Image, path: str, name: str, start: int) -> Location:
+    known = image.locations.get((path, start))
+    if known is None:
+        if len(image.locations) >= _MAX_LOCATIONS:  # met under many paths
+            image.locations.clear()
+        mapping = Mapping(_printable(path), image.layout.build_id)
+        known = image.locations[path, start] = Location(mapping, start, lines=(Line(name),))
+    return known
 
 
 def _named(name: str) -> Location:

@@ -18,6 +18,7 @@ from producers.cpu import (
     CpuProducer,
     LossReason,
     stack_ceiling,
+    unpacked,
 )
 from producers.kernel.maps import online_cpus
 from producers.kernel.programs import enable_stats
@@ -148,7 +149,7 @@ def test_a_stack_at_the_ceiling_is_counted_as_truncated(tmp_path: Path, depth: s
             drains.append(producer.drain())
         finally:
             producer.stop()
-    length = {key: len(found) for drain in drains for key, found in drain.new_stacks.items()}
+    length = {key: len(unpacked(found)) for drain in drains for key, found in drain.new_stacks.items()}
     hashes = [key for drain in drains for key in drain.user_hash.tolist() if key]
     at_ceiling = sum(length[key] >= int(setting) for key in hashes)
     assert lost(drains, LossReason.USER_STACK_TRUNCATED) == at_ceiling

@@ -71,7 +71,7 @@ def drain(rows: list[tuple[int, int, int, int]], stacks: dict[int, list[int]], w
         cpu=np.zeros(len(rows), np.uint16),
         flags=np.zeros(len(rows), np.uint16),
         weight_us=np.full(len(rows), weight_us, np.uint32),
-        new_stacks={key: np.array(addresses, np.uint64) for key, addresses in stacks.items()},
+        new_stacks={key: np.array(addresses, np.uint64).tobytes() for key, addresses in stacks.items()},
         losses={},
     )
 
