@@ -52,7 +52,7 @@ def vectorised(windows: PartitionWindows, records: Sequence[Encoded]) -> int:
     """Sum of all windows as the worker computes it, decoding included; ``windows`` has met the stacks before."""
     for offset, record in enumerate(records):
         windows.add(Record(offset, record.start_unix_nano + DEFAULT_WINDOW_SIZE_NS, record.value))
-    end = records[-1].start_unix_nano + 3 * DEFAULT_WINDOW_SIZE_NS
+    end = records[-1].start_unix_nano + DEFAULT_WINDOW_SIZE_NS + LATENESS_NS  # closes the last window and no more
     windows.add(Record(len(records), end, encode_tick(Tick(end))))
     return sum(profile.total for closed in windows.take_closed() for profile in closed.profiles)
 
