@@ -34,7 +34,7 @@ class Scenario:
     mix: Mix = field(default_factory=Mix)
     breaks_broker: bool = False
     may_restart: bool = False
-    settles_in_s: float = 60
+    settles_in_s: float = 40
     is_punctual: bool = False
     is_short: bool = False
 
@@ -122,8 +122,8 @@ SCENARIOS = (
     Scenario("restart-worker", restart_worker),
     Scenario("scale", scale),
     Scenario("zombie", zombie, is_short=True),
-    Scenario("kill-broker", kill_broker, breaks_broker=True, may_restart=True, settles_in_s=90),
-    Scenario("freeze-broker", freeze_broker, breaks_broker=True, may_restart=True, settles_in_s=75),
+    Scenario("kill-broker", kill_broker, breaks_broker=True, may_restart=True, settles_in_s=70),
+    Scenario("freeze-broker", freeze_broker, breaks_broker=True, may_restart=True, settles_in_s=55),
     Scenario("refuse-influxdb", refuse_influxdb, is_punctual=True, is_short=True),
     Scenario("duplicates", steady, Mix(duplicated=0.1), is_punctual=True),
     Scenario("late", steady, Mix(late=0.02)),

@@ -142,7 +142,8 @@ def test_what_a_wrong_address_kept_waiting_is_delivered_by_the_next_start(tmp_pa
 def test_while_the_bus_is_away_for_long_the_oldest_go_first_and_every_one_is_reported(
     tmp_path: Path, busy: Path
 ) -> None:
-    spool, limit = tmp_path / "spool", 60_000
+    spool, limit = tmp_path / "spool", 15_000  # a host that runs nothing else fills about 5 kB a second
+    began = time.time_ns()
     with load(busy, 60):
         ended = run_for(NOWHERE, spool, "8s", "--spool-bytes", str(limit))
     assert ended.returncode == 4, ended.stderr
@@ -157,7 +158,7 @@ def test_while_the_bus_is_away_for_long_the_oldest_go_first_and_every_one_is_rep
     kept = {batch.start_unix_nano for batch in batches if len(batch.samples)}
     newest = max(batch.start_unix_nano for batch in batches)  # a report of losses, made when the agent had closed
     assert max(kept) > newest - 6 * 10**9, "the newest are kept"
-    assert min(kept) > newest - 10 * 10**9, "the oldest are not"
+    assert min(kept) > began + 2 * 10**9, "the oldest are not"
 
 
 def test_metrics_tell_of_the_agent_itself(tmp_path: Path) -> None:
