@@ -66,7 +66,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         (("--service", "chekout", *TIMES), 2, "no samples of service 'chekout' in this range; there are: checkout"),
         (("--service", "checkout", *REVERSED), 2, "empty or reversed"),
         (("--service", "checkout", "--from", "yesterday-ish"), 2, "not a time"),
-        (("--since", "1h", *TIMES), 2, "either --since or --from"),
+        (("--since", "1h", *TIMES), 2, "either since or from, not both"),
         (("--since", "soon"), 2, "not a duration"),
     ],
 )
