@@ -1,7 +1,6 @@
 """Ranks the functions and stacks of one window."""
 
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 import xxhash
@@ -12,9 +11,8 @@ from flamebus.interval import effective_counts, wilson_interval
 from flamebus.loss import lost_and_dropped
 from flamebus.profile import F64, HOST_ATTRIBUTE, I64, attribute
 from flamebus.window_profile import WindowProfile
-from streams.call_tree import CallTree, FunctionKey
+from streams.call_tree import FunctionKey
 from streams.closed import ClosedProfile
-from streams.stacks import NO_STACK, KnownStack
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +159,8 @@ def _stacks(closed: ClosedProfile, whole: Whole, top_k: int) -> tuple[StackHotsp
     chosen = np.argsort(-parts.value, kind="stable")[:top_k]  # stacks ascend by id, which breaks ties
     top = parts[chosen]
     return tuple(
-        StackHotspot(stack.stack_id, _names(stack, closed.catalogue.tree), value, share)
+        StackHotspot(stack.stack_id, closed.catalogue.names(stack), value, share)
         for stack, value, share in zip(
             (closed.stacks[row] for row in chosen.tolist()), top.value.tolist(), whole.shares(top), strict=True
         )
     )
-
-
-def _names(stack: KnownStack, tree: CallTree) -> tuple[str, ...]:
-    """Names of its frames, leaf first."""
-    locations = tree.node_location.values[stack.nodes[::-1]].tolist()
-    return tuple(chain.from_iterable(map(tree.names_at, locations))) or (NO_STACK[0],)

@@ -54,6 +54,7 @@ class StackCatalogue:
         self._fingerprints = fingerprints or Fingerprints()
         self.known: list[KnownStack] = []
         self.tree = CallTree()
+        self._names: dict[KnownStack, tuple[str, ...]] = {}
         self._sorted = np.zeros(0, dtype=np.uint64)
         self._sorted_numbers = np.zeros(0, dtype=np.int32)
         self._recent: dict[int, int] = {}
@@ -64,6 +65,15 @@ class StackCatalogue:
     def size_bytes(self) -> int:
         """About how much memory it takes."""
         return len(self.known) * _STACK_BYTES + len(self.tree.node_id) * _NODE_BYTES
+
+    def names(self, stack: KnownStack) -> tuple[str, ...]:
+        """Names of its frames, leaf first; remembered, for the same stacks are the hottest in window after window."""
+        found = self._names.get(stack)
+        if found is None:
+            locations = self.tree.node_location.values[stack.nodes[::-1]].tolist()
+            found = tuple(chain.from_iterable(map(self.tree.names_at, locations))) or (NO_STACK[0],)
+            self._names[stack] = found
+        return found
 
     def learn(self, tables: Tables) -> Numbers:
         """Number of the content of each row of ``stacks``, shape ``(n_stacks,)``; new ones are checked and taken in.

@@ -1,7 +1,8 @@
 """Writes closed windows: dictionaries first, so that no reader ever meets a stack it cannot name."""
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import pyarrow as pa
 import xxhash
@@ -24,28 +25,33 @@ from flamebus.window_profile import LogRange, WindowProfile
 MAX_REMEMBERED = 500_000
 """Ids kept to write each dictionary row once a day: about 60 MB at worst. Forgetting only writes a row again."""
 
-_Key = tuple[str, str, str, int]
-"""(kind, date, service, id)"""
+_Group = tuple[str, str, str]
+"""(kind, date, service): whose dictionary it is."""
 
 
 class _Remembered:
-    """The ids that were written most recently."""
+    """The ids that were written, of the dictionaries that were used most recently."""
 
     def __init__(self, limit: int) -> None:
-        self._keys: OrderedDict[_Key, None] = OrderedDict()
+        self._ids: OrderedDict[_Group, set[int]] = OrderedDict()
+        self._count = 0
         self._limit = limit
 
-    def __contains__(self, key: _Key) -> bool:
-        if key not in self._keys:
-            return False
-        self._keys.move_to_end(key)
-        return True
+    def missing(self, group: _Group, ids: AbstractSet[int]) -> AbstractSet[int]:
+        """Those that have to be written."""
+        known = self._ids.get(group)
+        if known is None:
+            return ids
+        self._ids.move_to_end(group)
+        return ids - known
 
-    def add(self, keys: Iterable[_Key]) -> None:
-        for key in keys:
-            self._keys[key] = None
-        while len(self._keys) > self._limit:
-            self._keys.popitem(last=False)
+    def add(self, group: _Group, ids: AbstractSet[int]) -> None:
+        known = self._ids.setdefault(group, set())
+        before = len(known)
+        known.update(ids)
+        self._count += len(known) - before
+        while self._count > self._limit:
+            self._count -= len(self._ids.popitem(last=False)[1])
 
 
 class StoreWriter:
@@ -82,26 +88,23 @@ class StoreWriter:
         if table.num_rows:
             self._files.write_table(f"{folder(dataset, kind, start)}/{name}", table, ROW_GROUP_ROWS[dataset])
 
-    def _write_dictionaries(self, origin: LogRange, kind: str, start: int, group: list[WindowProfile]) -> None:
-        date = date_of(start)
-        stacks: dict[_Key, list[int]] = {}
-        frames: dict[_Key, Frame] = {}
-        for profile in group:
-            for stack_id, locations in profile.stacks.items():
-                key = (kind, date, profile.service, stack_id)
-                if key in self._stacks:
-                    continue
-                pairs = stack_frames(locations)
-                stacks[key] = [frame for frame, _ in pairs]
-                frames.update({(kind, date, profile.service, frame): content for frame, content in pairs})
-        new_frames = {key: frame for key, frame in frames.items() if key not in self._frames}
-        for dataset, keys, table in (
-            (Dataset.FRAMES, list(new_frames), _frames_table(new_frames)),
-            (Dataset.STACKS, list(stacks), _stacks_table(stacks)),
-        ):
-            self._put(dataset, kind, start, window_file(origin, start, _content(keys)), table)
-        self._frames.add(new_frames)
-        self._stacks.add(stacks)
+    def _write_dictionaries(self, origin: LogRange, kind: str, start: int, profiles: list[WindowProfile]) -> None:
+        stacks: dict[_Group, dict[int, list[int]]] = {}
+        frames: dict[_Group, dict[int, Frame]] = {}
+        for profile in profiles:
+            group = (kind, date_of(start), profile.service)
+            new_stacks, new_frames = stacks.setdefault(group, {}), frames.setdefault(group, {})
+            for stack_id in self._stacks.missing(group, profile.stacks.keys()):
+                pairs = stack_frames(profile.stacks[stack_id])
+                new_stacks[stack_id] = [frame for frame, _ in pairs]
+                new_frames.update(pairs)
+            for known in new_frames.keys() - self._frames.missing(group, new_frames.keys()):
+                del new_frames[known]
+        self._put(Dataset.FRAMES, kind, start, window_file(origin, start, _content(frames)), _frames_table(frames))
+        self._put(Dataset.STACKS, kind, start, window_file(origin, start, _content(stacks)), _stacks_table(stacks))
+        for remembered, new in ((self._frames, frames), (self._stacks, stacks)):
+            for group, own in new.items():
+                remembered.add(group, own.keys())
 
 
 _TABLES = {
@@ -113,33 +116,28 @@ _TABLES = {
 """Samples last: who sees a window's samples sees all the rest of it."""
 
 
-def _content(keys: list[_Key]) -> str:
+def _content(rows: Mapping[_Group, Mapping[int, object]]) -> str:
     """Names a dictionary file by its rows: what is new differs from run to run, and may not replace another's rows."""
-    text = "\n".join(f"{service}\t{number}" for _, _, service, number in sorted(keys))
+    text = "\n".join(f"{service}\t{number}" for (_, _, service), own in sorted(rows.items()) for number in sorted(own))
     return f"{xxhash.xxh3_64_intdigest(text.encode()):016x}"
 
 
-def _stacks_table(stacks: dict[_Key, list[int]]) -> pa.Table:
-    columns: list[Sequence[object]] = [[key[2] for key in stacks], [key[3] for key in stacks], list(stacks.values())]
-    return sorted_table(Dataset.STACKS, _table(Dataset.STACKS, columns))
+def _stacks_table(stacks: Mapping[_Group, Mapping[int, list[int]]]) -> pa.Table:
+    rows = [(service, *row) for (_, _, service), own in stacks.items() for row in own.items()]
+    return _table(Dataset.STACKS, rows)
 
 
-def _frames_table(frames: dict[_Key, Frame]) -> pa.Table:
-    values = frames.values()
-    columns: list[list[object]] = [
-        [key[2] for key in frames],
-        [key[3] for key in frames],
-        [frame.function for frame in values],
-        [frame.mapping for frame in values],
-        [int(frame.kind) for frame in values],
-        [frame.file for frame in values],
-        [frame.line for frame in values],
+def _frames_table(frames: Mapping[_Group, Mapping[int, Frame]]) -> pa.Table:
+    rows = [
+        (service, number, frame.function, frame.mapping, int(frame.kind), frame.file, frame.line)
+        for (_, _, service), own in frames.items()
+        for number, frame in own.items()
     ]
-    return sorted_table(Dataset.FRAMES, _table(Dataset.FRAMES, columns))
+    return _table(Dataset.FRAMES, rows)
 
 
-def _table(dataset: Dataset, columns: Sequence[Sequence[object]]) -> pa.Table:
+def _table(dataset: Dataset, rows: Sequence[tuple[object, ...]]) -> pa.Table:
     schema = SCHEMAS[dataset]
-    return pa.Table.from_arrays(
-        [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
-    )
+    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return sorted_table(dataset, pa.Table.from_arrays(arrays, schema=schema))

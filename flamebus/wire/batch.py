@@ -79,6 +79,8 @@ LOSS: dict[str, Scalar] = {"reason": Scalar.WORD, "samples": Scalar.COUNT, "valu
 
 OPTIONAL_COLUMNS = frozenset({"time_delta"})
 
+_DTYPES = {table: {name: np.dtype(text) for name, text in types.items()} for table, types in COLUMN_TYPES.items()}
+
 _RESOURCE_BYTES, _ATTRIBUTE_BYTES = 96, 2 * OBJECT_BYTES
 _LOSS_BYTES = 256  # the object, its reason, two large numbers and two places
 _MAX_ATTRIBUTE_NAMES = 256
@@ -184,22 +186,31 @@ def _read_tables(reader: RecordReader) -> Tables:
 
 
 def _read_columns(reader: RecordReader, table: type[C]) -> C:
-    types, title = COLUMN_TYPES[table], table.__name__.lower()
-    columns: dict[str, np.ndarray[Any, Any] | None] = dict.fromkeys(OPTIONAL_COLUMNS & types.keys())
-    for name in reader.fields():
-        if name not in types:
-            reader.skip()
-            continue
-        data = reader.value()
-        if not isinstance(data, bytes):
-            raise BadDataError("wrong_type", f"column {title}.{name} is {type(data).__name__}, not bin")
-        if len(data) % np.dtype(types[name]).itemsize:
-            raise BadDataError(
-                "bad_length", f"column {title}.{name} has {len(data)} bytes, no whole number of {types[name]}"
-            )
-        columns[name] = np.frombuffer(data, dtype=types[name])
-    check_complete(columns, *types)
+    types = _DTYPES[table]
+    found = reader.values(types)
+    columns: dict[str, np.ndarray[Any, Any] | None] = {}
+    for name, dtype in types.items():
+        data = found.get(name, found)
+        if type(data) is bytes and not len(data) % dtype.itemsize:
+            columns[name] = np.frombuffer(data, dtype)
+        elif data is found and name in OPTIONAL_COLUMNS:
+            columns[name] = None
+        else:
+            raise _bad_column(table, name, found)
     return table(**columns)
+
+
+def _bad_column(table: type, name: str, found: dict[str, object]) -> BadDataError:
+    """Why a column cannot be used."""
+    title, data = f"{table.__name__.lower()}.{name}", found.get(name)
+    if name not in found:
+        missing = [each for each in COLUMN_TYPES[table] if each not in found and each not in OPTIONAL_COLUMNS]
+        return BadDataError("missing_field", f"the record lacks {', '.join(missing)}")
+    if not isinstance(data, bytes):
+        return BadDataError("wrong_type", f"column {title} is {type(data).__name__}, not bin")
+    return BadDataError(
+        "bad_length", f"column {title} has {len(data)} bytes, no whole number of {COLUMN_TYPES[table][name]}"
+    )
 
 
 def _read_resources(reader: RecordReader) -> tuple[Resource, ...]:

@@ -6,7 +6,7 @@ each of its lengths is true. Decoding N bytes takes at most 10 N + 64 KiB: 1 N f
 the characters of strings (a single emoji makes Python spend four bytes on each), 5 N for objects, see ``OBJECT_BYTES``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from itertools import islice
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ _OBJECT_SHARE = 5
 _FREE_BYTES = 64 * 1024
 """What small records may take beyond their share: constant costs would drown the rule."""
 
+_FINE = object()
 _MALFORMED = (msgpack.exceptions.FormatError, msgpack.exceptions.StackError, msgpack.exceptions.BufferFull)
 
 
@@ -64,18 +65,40 @@ class RecordReader:
         Raises:
             BadDataError: besides what any value may raise, ``duplicate_key``; ``bad_length`` beyond ``MAX_KEYS``.
         """
-        length = self._header(self._unpacker.read_map_header, "map")
-        if length > MAX_KEYS:
-            raise BadDataError("bad_length", f"a map declares {length} keys; the limit is {MAX_KEYS}")
-        met = set()
-        for _ in range(length):
+        met: set[str] = set()
+        for _ in range(self._map_length()):
             key = self.value()
-            if not isinstance(key, str):
-                raise BadDataError("wrong_type", f"a map key is {type(key).__name__}, not a string")
-            if key in met:
-                raise BadDataError("duplicate_key", f"a map has the key {key[:80]!r} twice")
+            if type(key) is not str or key in met:
+                raise _bad_key(key)
             met.add(key)
             yield key
+
+    def values(self, known: Container[str]) -> dict[str, object]:
+        """The map of single values that starts here, those of other keys passed over; in one go, for there are dozens.
+
+        Raises:
+            BadDataError: as :meth:`fields` and :meth:`value`.
+        """
+        length, unpack = self._map_length(), self._unpacker.unpack
+        found: dict[str, object] = {}
+
+        def read() -> object:
+            """What is no key, or one that came before."""
+            for _ in range(length):
+                key = unpack()
+                if type(key) is not str or key in found:
+                    return key
+                if key in known:
+                    found[key] = unpack()
+                else:
+                    found[key] = None
+                    self._unpacker.skip()
+            return _FINE
+
+        bad = self._guarded(read)
+        if bad is not _FINE:
+            raise _bad_key(bad)
+        return found
 
     def value(self) -> object:
         """The next single value; a container with anything in it is refused: read it with its own method."""
@@ -137,6 +160,12 @@ class RecordReader:
         if self._unpacker.tell() != self._size:
             raise BadDataError("trailing_bytes", f"{self._size - self._unpacker.tell()} bytes follow the record")
 
+    def _map_length(self) -> int:
+        length = self._header(self._unpacker.read_map_header, "map")
+        if length > MAX_KEYS:
+            raise BadDataError("bad_length", f"a map declares {length} keys; the limit is {MAX_KEYS}")
+        return length
+
     def _header(self, read: Callable[[], int], what: str) -> int:
         length = self._guarded(read, what)
         if length > self._size - self._unpacker.tell():
@@ -155,3 +184,10 @@ class RecordReader:
             raise BadDataError("malformed", f"not MessagePack: {str(error) or type(error).__name__}") from error
         except ValueError as error:
             raise BadDataError("wrong_type", f"a {what} was expected: {error}") from error
+
+
+def _bad_key(key: object) -> BadDataError:
+    """Of a map: not a string, or there twice."""
+    if isinstance(key, str):
+        return BadDataError("duplicate_key", f"a map has the key {key[:80]!r} twice")
+    return BadDataError("wrong_type", f"a map key is {type(key).__name__}, not a string")
