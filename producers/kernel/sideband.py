@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 RING_BYTES = 1 << 18
 """Per CPU: the lives of about 250 programs of a shell script between two drains."""
-_WAKEUP_BYTES = 512  # about one exec of a dynamically linked program
+_WAKEUP_BYTES = 192  # a static program that has been mapped and not begun
 _HEAD = 1024  # byte offset of data_head in struct perf_event_mmap_page; data_tail follows
 _LOST, _COMM, _EXIT, _FORK, _MMAP2 = 2, 3, 4, 7, 10  # enum perf_event_type
 _MISC_EXEC, _MISC_BUILD_ID = 1 << 13, 1 << 14

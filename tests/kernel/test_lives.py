@@ -82,8 +82,9 @@ def test_programs_that_live_50_ms_have_their_functions(profile: Profile) -> None
 
 
 def test_samples_before_and_after_an_exec_go_to_different_programs(profile: Profile) -> None:
-    assert profile.share("exec-first", "before_exec") > 0.9
-    assert profile.share("exec-second", "brief_work") > 0.9
+    # Ten samples each, and the dynamic loader may get one or two of them.
+    assert profile.share("exec-first", "before_exec") > 0.7
+    assert profile.share("exec-second", "brief_work") > 0.7
     assert profile.share("exec-first", "brief_work") == 0
     assert profile.share("exec-second", "before_exec") == 0
     assert {sample.tid for sample in profile.of("exec-first")} == {sample.tid for sample in profile.of("exec-second")}
