@@ -50,7 +50,7 @@ class LiveHost:
 
     def forget(self, before_boot_nano: int) -> None:
         """All samples taken before have been resolved: what ended before is needed no more."""
-        self._files.release()
+        self._files.release(before_boot_nano)
         self._user.begin_drain()
         self.processes.forget(before_boot_nano)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from producers.symbols.failures import SymbolFailure
 
@@ -23,10 +23,19 @@ _MAX_PINNED = 256
 _MAX_REACHABLE = 2_048
 
 
+class _Pin(NamedTuple):
+    """An open file that a process has mapped; ``is_private`` when the host cannot see it under its path."""
+
+    descriptor: int
+    image: Image
+    is_private: bool
+
+
 class MappedFiles:
     """Opens mapped files, most certain way first.
 
-    1. A descriptor pinned while the process lived (:meth:`pin`): also of a file that is deleted by now.
+    1. A descriptor pinned while the process lived: also of a file that is deleted by now. One that only the process
+       can see is pinned for as long as it lives, since its last samples are resolved after its end.
     2. ``/proc/PID/map_files``: the mapped file itself, whatever its path leads to now (needs CAP_SYS_ADMIN).
     3. Its path below the root of the process, of its ancestors, who mostly share its mount namespace, and of the host.
        What is found there counts only if it has the build id, else the inode, that the kernel reported.
@@ -35,7 +44,7 @@ class MappedFiles:
     def __init__(self, images: Images, root: str = "/proc") -> None:
         """Args: images: reads and caches ELF files; root: where procfs is."""
         self._images, self._proc = images, root
-        self._pinned: OrderedDict[MappedFile, int] = OrderedDict()
+        self._pinned: OrderedDict[MappedFile, _Pin] = OrderedDict()
         self._reachable: OrderedDict[MappedFile, None] = OrderedDict()
         self._opened: dict[tuple[int, MappedFile], ElfImage | None] = {}
 
@@ -60,6 +69,7 @@ class MappedFiles:
         for path, is_certain in self._candidates(image, mapped):
             found = self._images.open(path, seen_as=mapped.file.path, roots=self._debug_roots(image))
             if found is not None and (is_certain or _is_same(path, found, mapped.file)):
+                self._pin_if_private(image, mapped.file, path)
                 return found
             if found is not None:
                 reason = SymbolFailure.FILE_REPLACED
@@ -76,7 +86,7 @@ class MappedFiles:
     def _candidates(self, image: Image, mapped: Mapped) -> Iterator[tuple[str, bool]]:
         pinned = self._pinned.get(mapped.file)
         if pinned is not None:
-            yield f"/proc/self/fd/{pinned}", True
+            yield f"/proc/self/fd/{pinned.descriptor}", True
         if not image.is_over:
             yield f"{self._proc}/{image.tgid}/map_files/{mapped.start:x}-{mapped.limit:x}", True
         if not mapped.file.is_deleted:
@@ -98,31 +108,40 @@ class MappedFiles:
         if image.space is None:
             return
         for mapped in image.space.mapped:
-            file = mapped.file
-            if file.is_file and file not in self._pinned and file not in self._reachable:
-                self._pin(file, (path for path, _ in self._candidates(image, mapped)))
-        while len(self._pinned) > _MAX_PINNED:
-            os.close(self._pinned.popitem(last=False)[1])
+            if mapped.file.is_file and not self._is_held(mapped.file):
+                self._pin(image, mapped.file, (path for path, _ in self._candidates(image, mapped)))
 
-    def _pin(self, file: MappedFile, paths: Iterable[str]) -> None:
+    def _is_held(self, file: MappedFile) -> bool:
+        return file in self._pinned or file in self._reachable
+
+    def _pin(self, image: Image, file: MappedFile, paths: Iterable[str]) -> None:
         for path in paths:
             try:
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             except OSError:
                 continue
-            self._pinned[file] = descriptor
-            if _leads_to(file.path, descriptor):
+            is_private = not _leads_to(file.path, descriptor)
+            self._pinned[file] = _Pin(descriptor, image, is_private)
+            if not is_private:
                 self._reachable[file] = None  # a file of the host: no need to hold it another time
                 if len(self._reachable) > _MAX_REACHABLE:
                     self._reachable.popitem(last=False)
+            while len(self._pinned) > _MAX_PINNED:
+                os.close(self._pinned.popitem(last=False)[1].descriptor)
             return
 
-    def release(self) -> None:
-        """A drain has been resolved: close what was pinned for it, and open files anew from now on."""
+    def _pin_if_private(self, image: Image, file: MappedFile, path: str) -> None:
+        """For a file that was opened while its process lives, which may end before the next drain."""
+        if not image.is_over and not self._is_held(file):
+            self._pin(image, file, (path,))
+
+    def release(self, before_boot_nano: int) -> None:
+        """What was sampled before has been resolved: open files anew from now on, and close what is needed no more."""
         self._opened.clear()
-        for descriptor in self._pinned.values():
-            os.close(descriptor)
-        self._pinned.clear()
+        for file, pin in list(self._pinned.items()):
+            if not pin.is_private or pin.image.until_boot_nano < before_boot_nano:
+                os.close(pin.descriptor)
+                del self._pinned[file]
 
 
 def _leads_to(path: str, descriptor: int) -> bool:
