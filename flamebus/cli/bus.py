@@ -16,7 +16,7 @@ from flamebus.wire.topics import Topic
 CONNECT_DEADLINE_S = 10
 _DELIVERY_DEADLINE_S = 30
 _POLL_S = 0.2
-_NO_TOPIC_ADMINISTRATION = (KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION)  # the embedded bus
+_EMBEDDED = "mockCluster"  # how the id of librdkafka's own cluster begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,7 @@ class TopicAdmin:
         """
         self._servers = servers
         self._client = AdminClient(_client_config(servers))
+        self._is_embedded = False
         self._partitions = self._read_partitions()
 
     def _read_partitions(self) -> dict[str, tuple[int, int]]:
@@ -64,6 +65,7 @@ class TopicAdmin:
             metadata = self._client.list_topics(timeout=CONNECT_DEADLINE_S)
         except KafkaException as error:
             raise _unavailable(self._servers, error) from error
+        self._is_embedded = (metadata.cluster_id or "").startswith(_EMBEDDED)
         return {
             name: (len(topic.partitions), len(topic.partitions[0].replicas) if topic.partitions else 0)
             for name, topic in metadata.topics.items()
@@ -93,7 +95,7 @@ class TopicAdmin:
         return result
 
     def create_missing(self, topics: Sequence[Topic], prefix: str, partitions: int, replication: int) -> list[str]:
-        """Create those that do not exist; their names. A bus without topic administration makes topics on first use.
+        """Create those that do not exist; their names. The embedded bus makes a topic when it is asked for by name.
 
         Raises:
             BusUnavailableError: the broker refuses.
@@ -101,6 +103,11 @@ class TopicAdmin:
         missing = {topic.name(prefix): topic for topic in topics if topic.name(prefix) not in self._partitions}
         if not missing:
             return []
+        if self._is_embedded:
+            for name in missing:
+                self._client.list_topics(name, timeout=CONNECT_DEADLINE_S)
+            self._partitions = self._read_partitions()
+            return list(missing)
         new = [NewTopic(name, partitions, replication, config=t.broker_config()) for name, t in missing.items()]
         futures = self._client.create_topics(new, request_timeout=CONNECT_DEADLINE_S)
         created = []
@@ -109,8 +116,7 @@ class TopicAdmin:
                 future.result()
                 created.append(name)
             except KafkaException as error:
-                code = error.args[0].code()
-                if code not in {*_NO_TOPIC_ADMINISTRATION, KafkaError.TOPIC_ALREADY_EXISTS}:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise _unavailable(self._servers, error) from error
         self._partitions = self._read_partitions()
         return created

@@ -13,7 +13,7 @@ import typer
 from flamebus import metrics
 from flamebus.cli.options import BusOption, ConfigOption, PrefixOption, StoreOption
 from flamebus.config import Settings, load
-from flamebus.errors import BusUnavailableError, FlamebusError
+from flamebus.errors import FlamebusError
 
 if TYPE_CHECKING:
     import asyncio
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 EXIT_RESTART = 18
 """Something unexpected: the supervisor starts us again, and the log is read from the commit."""
 
-_CONNECT_DEADLINE_S = 8
 _STOP_DEADLINE_S = 18
 """An orderly end may take this long; a broker that hangs may not keep us, and ``flamebus down`` waits 20 s."""
 
@@ -73,13 +72,17 @@ def run(settings: Settings) -> int:
     """
     import asyncio
 
+    from flamebus.cli.bus import TopicAdmin
     from flamebus.clock import SystemClock
+    from flamebus.wire.topics import all_topics
     from streams.app import build_app
     from streams.worker import Worker
 
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    check_bus(settings)
+    TopicAdmin(settings.bootstrap_servers).create_missing(
+        all_topics(), settings.topic_prefix, settings.partitions, settings.replication
+    )
 
     async def connected() -> Worker:
         worker = Worker(settings, SystemClock())
@@ -129,41 +132,3 @@ def _end_by_deadline(code: int) -> None:
     timer = threading.Timer(_STOP_DEADLINE_S, os._exit, (code,))
     timer.daemon = True
     timer.start()
-
-
-def check_bus(settings: Settings) -> None:
-    """Wait for the brokers and create the topics that are missing.
-
-    Raises:
-        BusUnavailableError: no broker answers in time.
-    """
-    from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient, NewTopic
-
-    from flamebus.wire.topics import all_topics
-
-    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers, "log_level": 0})
-    try:
-        existing = admin.list_topics(timeout=_CONNECT_DEADLINE_S).topics
-    except KafkaException as error:
-        raise BusUnavailableError(
-            f"no broker answers at {settings.bus} within {_CONNECT_DEADLINE_S} s; check --bus and that Kafka runs"
-        ) from error
-    missing = [topic for topic in all_topics() if topic.name(settings.topic_prefix) not in existing]
-    for topic in missing:
-        # The embedded bus knows no administration, but makes a topic when it is asked for by name.
-        admin.list_topics(topic.name(settings.topic_prefix), timeout=_CONNECT_DEADLINE_S)
-    if missing:
-        prefix, partitions, replicas = settings.topic_prefix, settings.partitions, settings.replication
-        still = admin.list_topics(timeout=_CONNECT_DEADLINE_S).topics
-        wanted = [
-            NewTopic(topic.name(prefix), partitions, replicas, config=topic.broker_config())
-            for topic in missing
-            if topic.name(prefix) not in still
-        ]
-        for future in (admin.create_topics(wanted) if wanted else {}).values():
-            try:
-                future.result(_CONNECT_DEADLINE_S)
-            except KafkaException as error:
-                if "already exists" not in str(error):
-                    raise BusUnavailableError(f"cannot create topics at {settings.bus}: {error}") from error
