@@ -22,6 +22,14 @@ _RECORD_S = 140
 """Fills the two minutes of the picture's series, and the first window that is not whole lies before them."""
 _VIEW = "?service=checkout&since=2m"
 _DEADLINE_MS = 20_000
+_LOOK_MS = 500
+_STANDS_STILL = """() => {
+  const edges = [...document.querySelectorAll("g.frame")].map((frame) => frame.getBoundingClientRect().right).join();
+  const isSame = window.lastEdges === edges;
+  window.lastEdges = edges;
+  return isSame;
+}"""
+"""Whether all frames are where they were at the last look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,7 @@ def _take_one(browser: "Browser", url: str, folder: Path, picture: Picture, *, i
     page.goto(url + _VIEW)
     page.wait_for_selector("g.frame", timeout=_DEADLINE_MS)
     page.wait_for_selector(".u-over", timeout=_DEADLINE_MS)
+    page.wait_for_function(_STANDS_STILL, polling=_LOOK_MS, timeout=_DEADLINE_MS)
     file = folder / f"{picture.name}-{scheme}.png"
     page.screenshot(path=file, animations="disabled")
     context.close()

@@ -146,5 +146,8 @@ def _same_length(table: str, *columns: Column) -> None:
 
 
 def _refers(name: str, column: Column, rows: int) -> None:
-    if len(column) and int(column.max()) >= rows:
-        raise BadDataError("bad_reference", f"{name} names row {int(column.max())}; there are {rows}")
+    if not len(column):
+        return
+    highest = int(np.maximum.reduce(column))  # what .max() does behind two calls in Python
+    if highest >= rows:
+        raise BadDataError("bad_reference", f"{name} names row {highest}; there are {rows}")
