@@ -95,17 +95,16 @@ class WorkerStage:
                 future.result(30)
             yield stage
         finally:
-            if stage.worker is not None:
-                stage.worker.process.send_signal(signal.SIGTERM)
-                stage.worker.process.wait(30)
+            stage.stop_worker()
             influxdb.stop()
             kafka.stop()
 
-    def start_worker(self) -> WorkerProcess:
-        """Start it; it joins within some seconds."""
-        port, log = free_port(), self.folder / "worker.log"
+    def start_worker(self, group: str = "benchmark") -> WorkerProcess:
+        """Start it, in place of the one before; it joins within some seconds. A new group reads from the beginning."""
+        self.stop_worker()
+        port, log = free_port(), self.folder / f"{group}.log"
         command = ["taskset", "-c", str(WORKER_CPU), sys.executable, "-m", "flamebus", "stream"]
-        command += ["--bus", self.kafka.url, "--store", str(self.folder / "store")]
+        command += ["--bus", self.kafka.url, "--group", group, "--store", str(self.folder / f"store-{group}")]
         command += ["--influx-url", self.influxdb.url, "--influx-org", ORG, "--influx-bucket", BUCKET]
         command += ["--metrics-listen", f"127.0.0.1:{port}"]
         environment = os.environ | {"PYTHONPATH": str(_ROOT), "FLAMEBUS_INFLUX_TOKEN": self.influxdb.token}
@@ -113,6 +112,13 @@ class WorkerStage:
             process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
         self.worker = WorkerProcess(process, port, log)
         return self.worker
+
+    def stop_worker(self) -> None:
+        """End it, if it runs."""
+        if self.worker is not None:
+            self.worker.process.send_signal(signal.SIGTERM)
+            self.worker.process.wait(30)
+            self.worker = None
 
     def publisher(self) -> Producer:
         """A producer as the agent sets it up."""

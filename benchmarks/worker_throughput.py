@@ -10,11 +10,13 @@ costs is the same whatever their number.
 
 import argparse
 import resource
+import statistics
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.report import Figure, main
@@ -32,6 +34,10 @@ SEED = 1
 HOSTS = 60
 WINDOWS = 6
 WARM_SHARE = 0.25
+RUNS = 5
+"""On a virtual machine CPU time goes on while the hypervisor or a neighbour has the core: the best run is the least
+disturbed one."""
+
 DEADLINE_S = 300
 BAR_PER_CPU_S = 1_000_000
 BAR_BYTES = 500_000_000
@@ -115,33 +121,52 @@ def compared(earlier: Sequence[Encoded], records: Sequence[Encoded]) -> list[Fig
     ]
 
 
-def through_kafka(stage: WorkerStage, records: Sequence[Encoded]) -> list[Figure]:
-    """Publish the backlog, start a worker on it, and read its CPU time and memory."""
-    partitions = stage.publish(stage.publisher(), records)
-    print(f"{len(records):,} batches, {sum(len(r.value) for r in records) / 1e6:,.0f} MB, published", file=sys.stderr)
-    samples = len(records) * SAMPLES
-    windows = len({record.start_unix_nano for record in records}) * len(partitions)
-    worker = stage.start_worker()
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One worker's way through the backlog, after its warm-up: samples, CPU and clock time, and its highest memory."""
+
+    samples: float
+    cpu_s: float
+    wall_s: float
+    peak_bytes: int
+
+
+def work_off(stage: WorkerStage, group: str, samples: int, windows: int) -> Run:
+    """Start a worker of a new group on the backlog, and wait until it is through."""
+    worker = stage.start_worker(group)
     worker.wait_for("flamebus_stream_samples_total", samples * WARM_SHARE, DEADLINE_S)
     warm_samples, warm_cpu_s, begin = worker.metric("flamebus_stream_samples_total"), worker.cpu_s(), time.monotonic()
     worker.wait_for("flamebus_stream_windows_total", windows, DEADLINE_S)
     cpu, wall_s = worker.cpu_s() - warm_cpu_s, time.monotonic() - begin
     worker.wait_for("flamebus_stream_samples_total", samples, DEADLINE_S)  # counted with the next commit
+    return Run(samples - warm_samples, cpu, wall_s, worker.peak_bytes())
+
+
+def through_kafka(stage: WorkerStage, records: Sequence[Encoded]) -> list[Figure]:
+    """Publish the backlog, and have one worker after the other work it off."""
+    partitions = stage.publish(stage.publisher(), records)
+    print(f"{len(records):,} batches, {sum(len(r.value) for r in records) / 1e6:,.0f} MB, published", file=sys.stderr)
+    samples = len(records) * SAMPLES
+    windows = len({record.start_unix_nano for record in records}) * len(partitions)
+    runs = [work_off(stage, f"benchmark-{number}", samples, windows) for number in range(RUNS)]
     (((_, total),),) = (stage.query('SELECT sum("total") FROM "profile"'),)
     assert total == samples * PERIOD_NS, f"InfluxDB has {total}, published were {samples * PERIOD_NS}"
-    done = samples - warm_samples
+    rates = [run.samples / run.cpu_s for run in runs]
     return [
         Figure(
-            "samples per CPU second, everything included",
-            done / cpu,
+            f"samples per CPU second, everything included, best of {RUNS} runs",
+            max(rates),
             "samples/CPU s",
             BAR_PER_CPU_S,
             bar_is_upper=False,
         ),
-        Figure("CPU per batch of 2,000 samples", cpu / done * SAMPLES * 1e3, "ms"),
-        Figure("samples per second", done / wall_s, "samples/s"),
+        Figure("the same, median of the runs", statistics.median(rates), "samples/CPU s"),
+        Figure("CPU per batch of 2,000 samples, best run", SAMPLES / max(rates) * 1e3, "ms"),
+        Figure("samples per second, best run", max(run.samples / run.wall_s for run in runs), "samples/s"),
         Figure("bytes per batch", sum(len(record.value) for record in records) / len(records), "B"),
-        Figure("peak memory of the worker, working off the backlog", worker.peak_bytes(), "B", BAR_BYTES),
+        Figure(
+            "peak memory of the worker, working off the backlog", max(run.peak_bytes for run in runs), "B", BAR_BYTES
+        ),
         Figure("backlog", sum(len(record.value) for record in records), "B"),
     ]
 
