@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, NewTopic, ResourceType
 
 from flamebus.errors import BusUnavailableError, UsageError
 from flamebus.wire.headers import Headers
@@ -60,11 +60,14 @@ class TopicAdmin:
         self._is_embedded = False
         self._partitions = self._read_partitions()
 
-    def _read_partitions(self) -> dict[str, tuple[int, int]]:
+    def _metadata(self, topic: str | None = None) -> ClusterMetadata:
         try:
-            metadata = self._client.list_topics(timeout=CONNECT_DEADLINE_S)
+            return self._client.list_topics(topic, timeout=CONNECT_DEADLINE_S)
         except KafkaException as error:
             raise _unavailable(self._servers, error) from error
+
+    def _read_partitions(self) -> dict[str, tuple[int, int]]:
+        metadata = self._metadata()
         self._is_embedded = (metadata.cluster_id or "").startswith(_EMBEDDED)
         return {
             name: (len(topic.partitions), len(topic.partitions[0].replicas) if topic.partitions else 0)
@@ -105,7 +108,7 @@ class TopicAdmin:
             return []
         if self._is_embedded:
             for name in missing:
-                self._client.list_topics(name, timeout=CONNECT_DEADLINE_S)
+                self._metadata(name)
             self._partitions = self._read_partitions()
             return list(missing)
         new = [NewTopic(name, partitions, replication, config=t.broker_config()) for name, t in missing.items()]

@@ -190,10 +190,10 @@ def _read_columns(reader: RecordReader, table: type[C]) -> C:
     found = reader.values(types)
     columns: dict[str, np.ndarray[Any, Any] | None] = {}
     for name, dtype in types.items():
-        data = found.get(name, found)
+        data = found.get(name)
         if type(data) is bytes and not len(data) % dtype.itemsize:
             columns[name] = np.frombuffer(data, dtype)
-        elif data is found and name in OPTIONAL_COLUMNS:
+        elif name in OPTIONAL_COLUMNS and name not in found:
             columns[name] = None
         else:
             raise _bad_column(table, name, found)
