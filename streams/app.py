@@ -19,6 +19,8 @@ _MAX_FETCHED_RECORDS = 64
 _SESSION_TIMEOUT_S = 6
 """The least that brokers allow: a killed worker's partitions move on after it."""
 
+_CHECK_GROUP_S = 2.0
+
 
 class StreamApp(faust.App):  # type: ignore[misc]  # faust has no types
     """Faust's application, which lets go of the sinks last."""
@@ -108,6 +110,12 @@ def _add_tasks(app: StreamApp, worker: Worker, topics: Sequence[str]) -> None:
         while not app.should_stop:
             await app.sleep(COMMIT_S)
             await worker.commit(app.consumer)
+
+    @app.task  # type: ignore[untyped-decorator]  # faust has no types
+    async def end_when_fenced() -> None:
+        while not app.should_stop:
+            await app.sleep(_CHECK_GROUP_S)
+            await app.consumer.check_group()
 
 
 def _follow_rebalances(app: StreamApp, worker: Worker) -> None:

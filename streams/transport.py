@@ -41,7 +41,6 @@ _ATTRIBUTES: tuple[tuple[type, str], ...] = (
     (Consumer, "perform_seek"),
     (Consumer, "_new_consumer_thread"),
     (Consumer, "verify_event_path"),
-    (AIOKafkaConsumerThread, "_fetch_records"),
     (AIOKafkaConsumerThread, "_ensure_consumer"),
     (AIOKafkaConsumerThread, "call_thread"),
     (GroupCoordinator, "check_errors"),
@@ -108,10 +107,13 @@ class Committed:
 class ExactThread(AIOKafkaConsumerThread):  # type: ignore[misc]  # faust has no types
     """The thread that talks to the broker."""
 
-    async def _fetch_records(self, consumer: Any, *args: Any, **kwargs: Any) -> Any:
-        # Raises what the group's coordination has met: a fenced worker must not go on as a zombie.
-        consumer._coordinator.check_errors()
-        return await super()._fetch_records(consumer, *args, **kwargs)
+    async def check_group(self) -> None:
+        """Raise what the group's coordination has met and cannot mend.
+
+        aiokafka itself raises it to whoever fetches; while partitions move, nobody does.
+        """
+        if self._consumer is not None:
+            self._consumer._coordinator.check_errors()
 
     async def load_committed(self, tp: TP) -> Committed:
         """The last commit of a partition and the range of its log."""
@@ -195,6 +197,10 @@ class ExactConsumer(Consumer):  # type: ignore[misc]  # faust has no types
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Faust would complain that nothing is ever committed; streams.watchdog looks after progress."""
+
+    async def check_group(self) -> None:
+        """See :meth:`ExactThread.check_group`."""
+        await self._thread.call_thread(self._thread.check_group)
 
     async def load_committed(self, tp: TP) -> Committed:
         """See :meth:`ExactThread.load_committed`."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiokafka.errors import CommitFailedError, InconsistentGroupProtocolError
-from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
+from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP
 
 from flamebus.errors import SetupError
@@ -37,19 +37,23 @@ class Broker:
         self.commits.append(offsets)
 
 
-def thread(broker: Broker) -> Any:
-    """A thread that was not started; it holds this broker."""
+def thread(broker: Broker | None) -> Any:
+    """A thread that was not started; it holds this broker, if any."""
     found = object.__new__(ExactThread)
     found.consumer = SimpleNamespace(flow_active=False)
     found._consumer = broker
     return found
 
 
-async def test_a_fenced_worker_hears_of_it_when_it_fetches() -> None:
+async def test_a_fenced_worker_hears_of_it_although_its_flow_is_stopped() -> None:
     broker = Broker(InconsistentGroupProtocolError())
+    assert await thread(broker)._fetch_records(broker, set()) == {}, "Faust alone asks nobody"
     with pytest.raises(InconsistentGroupProtocolError):
-        await thread(broker)._fetch_records(broker, set())
-    assert await AIOKafkaConsumerThread._fetch_records(thread(broker), broker, set()) == {}, "Faust alone asks nobody"
+        await thread(broker).check_group()
+
+
+async def test_a_worker_that_has_no_consumer_yet_is_not_fenced() -> None:
+    await thread(None).check_group()
 
 
 async def test_a_commit_carries_its_metadata() -> None:
