@@ -1,10 +1,13 @@
 """What lies where: datasets, partition folders, and names of files that say which part of the log they came from."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from urllib.parse import quote
+
+import xxhash
 
 from flamebus.time_range import TimeRange
 from flamebus.window_profile import LogRange
@@ -12,7 +15,9 @@ from flamebus.window_profile import LogRange
 HOUR_NS = 3600 * 10**9
 DAY_NS = 24 * HOUR_NS
 _COMPACTED_FILE = re.compile(r"c-[0-9a-f]{16}\.parquet")
-_WINDOW_FILE = re.compile(r"(?P<key>w-.+-\d{5}-\d{19}(?:-[0-9a-f]{16})?)_(?P<first>\d+)-(?P<last>\d+)\.parquet")
+_WINDOW_FILE = re.compile(
+    r"(?P<key>w-.+-\d{5}-\d{19}(?:-[0-9a-f]{16})?)_(?P<first>\d+)-(?P<last>\d+)_(?P<services>[0-9a-f]{64})\.parquet"
+)
 
 
 class Dataset(StrEnum):
@@ -62,17 +67,37 @@ def folder(dataset: Dataset, kind: str, unix_nano: int) -> str:
     return f"{dataset}/kind={kind}/date={date}/hour={hour}"
 
 
-def window_file(origin: LogRange, window_start_unix_nano: int, content: str = "") -> str:
+def window_file(origin: LogRange, window_start_unix_nano: int, services: Iterable[str], content: str = "") -> str:
     """Name of the file of one partition's window.
 
     Args:
         origin: records that it was computed from.
         window_start_unix_nano: the window's start.
+        services: those that it has rows of.
         content: 16 hexadecimal digits for dictionaries, whose rows depend on what was written before.
     """
     key = f"w-{quote(origin.topic, safe='.')}-{origin.partition:05d}-{window_start_unix_nano:019d}"
     suffix = f"-{content}" if content else ""
-    return f"{key}{suffix}_{origin.first_offset}-{origin.last_offset}.parquet"
+    bits = 0
+    for service in services:
+        bits |= _service_bits(service)
+    return f"{key}{suffix}_{origin.first_offset}-{origin.last_offset}_{bits:064x}.parquet"
+
+
+def may_hold(name: str, service: str) -> bool:
+    """Whether a file may have rows of a service, by its name alone; never wrong when it says no.
+
+    A window's file has a Bloom filter of 256 bits in its name: of other services it lets one in sixty through when it
+    stands for 25, one in three when it stands for 100.
+    """
+    match = _WINDOW_FILE.fullmatch(name.rpartition("/")[2])
+    bits = _service_bits(service)
+    return match is None or int(match["services"], 16) & bits == bits
+
+
+def _service_bits(service: str) -> int:
+    digest = xxhash.xxh3_64_intdigest(service.encode())
+    return 1 << (digest & 255) | 1 << (digest >> 8 & 255) | 1 << (digest >> 16 & 255)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -13,7 +13,7 @@ from flamebus.frames import EMPTY_STACK_ID, Frame, FrameKind
 from flamebus.profile import I64, U32, U64, Loss
 from flamebus.store.files import open_files
 from flamebus.store.layout import Dataset
-from flamebus.store.scan import Scanner
+from flamebus.store.scan import Scanner, Scope
 from flamebus.store.totals import StackTotals
 from flamebus.time_range import TimeRange
 from flamebus.tree import CallTree
@@ -65,7 +65,7 @@ class StoreReader:
 
     def kinds(self, span: TimeRange) -> list[str]:
         """Kinds with samples in the range."""
-        return [kind for kind in self._all_kinds() if self._scanner.has_files(Dataset.WINDOWS, kind, span)]
+        return [kind for kind in self._all_kinds() if self._scanner.has_files(Scope(Dataset.WINDOWS, kind, span))]
 
     def services(self, span: TimeRange, kind: str | None = None) -> list[str]:
         """Services with samples in the range, by name."""
@@ -73,20 +73,21 @@ class StoreReader:
         where, arguments = _where(None, span)
         for name in [kind] if kind else self._all_kinds():
             sql = f"SELECT DISTINCT service FROM data WHERE {where}"
-            found |= {row[0] for row in self._scanner.rows(Dataset.WINDOWS, name, span, sql, arguments)}
+            found |= {row[0] for row in self._scanner.rows(Scope(Dataset.WINDOWS, name, span), sql, arguments)}
         return sorted(found)
 
     def service_totals(self, span: TimeRange, kind: str) -> dict[str, int]:
         """Sum of each service's values of one kind in the range."""
         where, arguments = _where(None, span)
         sql = f"SELECT service, CAST(sum(total) AS BIGINT) FROM data WHERE {where} GROUP BY service"
-        return dict(self._scanner.rows(Dataset.WINDOWS, kind, span, sql, arguments))
+        return dict(self._scanner.rows(Scope(Dataset.WINDOWS, kind, span), sql, arguments))
 
     def has_service(self, service: str, span: TimeRange) -> bool:
         """Whether a service has samples in the range."""
         where, arguments = _where(service, span)
         sql = f"SELECT 1 FROM data WHERE {where} LIMIT 1"
-        return any(self._scanner.rows(Dataset.WINDOWS, kind, span, sql, arguments) for kind in self._all_kinds())
+        scopes = (Scope(Dataset.WINDOWS, kind, span, service) for kind in self._all_kinds())
+        return any(self._scanner.rows(scope, sql, arguments) for scope in scopes)
 
     def unit(self, service: str | None, kind: str, span: TimeRange) -> str:
         """Unit of the profile's values, ``nanoseconds`` when there is none."""
@@ -133,7 +134,7 @@ class StoreReader:
         """A service's stacks with their sums, or those of all services with the service as the outermost frame."""
         where, arguments = _where(service, span)
         sums = self._scanner.table(
-            Dataset.SAMPLES, kind, span,
+            Scope(Dataset.SAMPLES, kind, span, service),
             "SELECT service, stack_id, CAST(sum(value) AS BIGINT) AS value, sum(samples) AS samples, "
             f"sum(variance) AS variance FROM data WHERE {where} GROUP BY service, stack_id ORDER BY service, stack_id",
             arguments,
@@ -187,7 +188,7 @@ class StoreReader:
         condition, arguments = ("service = ? AND ", [service]) if service is not None else ("", [])
         sql = f"SELECT {key}, {columns} FROM data WHERE {condition}{key} IN (SELECT id FROM wanted)"
         wanted = pa.table({"id": pa.array(ids, pa.uint64())})
-        return self._scanner.table(dataset, kind, span, sql, arguments, {"wanted": wanted})
+        return self._scanner.table(Scope(dataset, kind, span, service), sql, arguments, {"wanted": wanted})
 
     def tree(self, service: str | None, kind: str, span: TimeRange, max_nodes: int) -> CallTree:
         """The profile's call tree, its ``max_nodes`` heaviest nodes."""
@@ -211,7 +212,7 @@ class StoreReader:
         self, dataset: Dataset, service: str | None, kind: str, span: TimeRange, select: str, tail: str = ""
     ) -> list[Any]:
         where, arguments = _where(service, span)
-        return self._scanner.rows(dataset, kind, span, f"{select} WHERE {where} {tail}", arguments)
+        return self._scanner.rows(Scope(dataset, kind, span, service), f"{select} WHERE {where} {tail}", arguments)
 
 
 _SUMS = ("value", "samples", "variance")

@@ -12,7 +12,7 @@ import pyarrow.dataset as pads
 from flamebus.errors import StoreUnavailableError
 from flamebus.store.columns import SCHEMAS, SOURCE_COLUMN
 from flamebus.store.files import StoreFiles
-from flamebus.store.layout import Dataset, dates_of, hours_of
+from flamebus.store.layout import Dataset, dates_of, hours_of, may_hold
 from flamebus.store.parts import Covers, Part, damage, folder_parts
 from flamebus.time_range import TimeRange
 
@@ -21,6 +21,16 @@ _ATTEMPTS = 5
 
 _GLOB_CHARACTERS = frozenset("*?[")
 _Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a query is about; files that cannot hold any of it are not opened, and of the others all rows are seen."""
+
+    dataset: Dataset
+    kind: str
+    span: TimeRange
+    service: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,54 +56,45 @@ class Scanner:
         """Files that were passed over because they cannot be read, and why; what only they hold is missing."""
         return {name: found.why for name, found in self._damaged.items()}
 
-    def rows(
-        self, dataset: Dataset, kind: str, span: TimeRange, sql: str, arguments: Sequence[object] = ()
-    ) -> list[tuple[Any, ...]]:
+    def rows(self, scope: Scope, sql: str, arguments: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Rows of a query over ``data``, which has the dataset's columns; none when there are no files.
 
         Raises:
             StoreUnavailableError: the store cannot be read.
         """
-        result = self._run(dataset, kind, span, sql, arguments, {}, lambda relation: relation.fetchall())
+        result = self._run(scope, sql, arguments, {}, lambda relation: relation.fetchall())
         return result or []
 
     def table(
-        self,
-        dataset: Dataset,
-        kind: str,
-        span: TimeRange,
-        sql: str,
-        arguments: Sequence[object] = (),
-        tables: Mapping[str, pa.Table] | None = None,
+        self, scope: Scope, sql: str, arguments: Sequence[object] = (), tables: Mapping[str, pa.Table] | None = None
     ) -> pa.Table | None:
         """The same as one table; ``tables`` may be named in the query besides ``data``. None when there are no files.
 
         Raises:
             StoreUnavailableError: the store cannot be read.
         """
-        return self._run(dataset, kind, span, sql, arguments, tables or {}, _combined)
+        return self._run(scope, sql, arguments, tables or {}, _combined)
 
-    def has_files(self, dataset: Dataset, kind: str, span: TimeRange) -> bool:
+    def has_files(self, scope: Scope) -> bool:
         """Whether any file may hold the range."""
-        return any(names for _, names in self._folders(dataset, kind, span))
+        return any(names for _, names in self._folders(scope))
 
-    def _folders(self, dataset: Dataset, kind: str, span: TimeRange) -> Iterator[tuple[str, Sequence[str]]]:
+    def _folders(self, scope: Scope) -> Iterator[tuple[str, Sequence[str]]]:
         """Hours that may hold the range, oldest first, with their files; for dictionaries all hours of its dates."""
-        first, last = dates_of(span) if dataset.is_dictionary else hours_of(span)
-        top = f"{dataset}/kind={kind}"
+        is_dictionary = scope.dataset.is_dictionary
+        first, last = dates_of(scope.span) if is_dictionary else hours_of(scope.span)
+        top = f"{scope.dataset}/kind={scope.kind}"
         for date in self._files.list(top):
             if not first[:10] <= date.removeprefix("date=") <= last[:10]:
                 continue
             for hour, names in self._files.walk(f"{top}/{date}").items():
                 moment = f"{date.removeprefix('date=')}/{hour.removeprefix('hour=')}"
-                if dataset.is_dictionary or first <= moment <= last:
+                if is_dictionary or first <= moment <= last:
                     yield f"{top}/{date}/{hour}", names
 
     def _run(
         self,
-        dataset: Dataset,
-        kind: str,
-        span: TimeRange,
+        scope: Scope,
         sql: str,
         arguments: Sequence[object],
         tables: Mapping[str, pa.Table],
@@ -103,8 +104,8 @@ class Scanner:
         for _ in range(_ATTEMPTS):
             parts: list[Part] = []
             try:
-                parts = self._parts(dataset, kind, span)
-                return self._execute(dataset, parts, sql, arguments, tables, fetch) if parts else None
+                parts = self._parts(scope)
+                return self._execute(scope.dataset, parts, sql, arguments, tables, fetch) if parts else None
             except FileNotFoundError as error:
                 problem = error
             except (OSError, duckdb.Error, pa.ArrowException) as error:
@@ -112,17 +113,17 @@ class Scanner:
                 if not self._explain(parts):
                     break
         raise StoreUnavailableError(
-            f"cannot read {dataset} in the store {self._files.location}: {problem}"
+            f"cannot read {scope.dataset} in the store {self._files.location}: {problem}"
         ) from problem
 
-    def _parts(self, dataset: Dataset, kind: str, span: TimeRange) -> list[Part]:
+    def _parts(self, scope: Scope) -> list[Part]:
         found: list[Part] = []
         passed_over = self._still_damaged()
-        for folder, names in self._folders(dataset, kind, span):
+        for folder, names in self._folders(scope):
             there = folder_parts(self._covers, folder, names, passed_over)
             for name, why in there.damaged.items():
                 self._note_damage(name, why)
-            found += there.active
+            found += [part for part in there.active if scope.service is None or may_hold(part.name, scope.service)]
         return found
 
     def _note_damage(self, name: str, why: str) -> None:

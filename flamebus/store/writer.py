@@ -82,10 +82,13 @@ class StoreWriter:
         for (kind, start), group in sorted(groups.items()):
             self._write_dictionaries(origin, kind, start, group)
             for dataset, make in _TABLES.items():
-                self._put(dataset, kind, start, window_file(origin, start), make(group))
+                self._put(dataset, kind, origin, start, make(group))
 
-    def _put(self, dataset: Dataset, kind: str, start: int, name: str, table: pa.Table) -> None:
+    def _put(
+        self, dataset: Dataset, kind: str, origin: LogRange, start: int, table: pa.Table, content: str = ""
+    ) -> None:
         if table.num_rows:
+            name = window_file(origin, start, table["service"].unique().to_pylist(), content)
             self._files.write_table(f"{folder(dataset, kind, start)}/{name}", table, ROW_GROUP_ROWS[dataset])
 
     def _write_dictionaries(self, origin: LogRange, kind: str, start: int, profiles: list[WindowProfile]) -> None:
@@ -100,8 +103,8 @@ class StoreWriter:
                 new_frames.update(pairs)
             for known in new_frames.keys() - self._frames.missing(group, new_frames.keys()):
                 del new_frames[known]
-        self._put(Dataset.FRAMES, kind, start, window_file(origin, start, _content(frames)), _frames_table(frames))
-        self._put(Dataset.STACKS, kind, start, window_file(origin, start, _content(stacks)), _stacks_table(stacks))
+        self._put(Dataset.FRAMES, kind, origin, start, _frames_table(frames), _content(frames))
+        self._put(Dataset.STACKS, kind, origin, start, _stacks_table(stacks), _content(stacks))
         for remembered, new in ((self._frames, frames), (self._stacks, stacks)):
             for group, own in new.items():
                 remembered.add(group, own.keys())

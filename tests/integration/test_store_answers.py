@@ -103,3 +103,20 @@ def test_a_cut_stack_is_shown_but_is_not_missing(tmp_path: Path) -> None:
         ("lost", "sample_ring_full"),
         ("incomplete", "user_stack_truncated"),
     }
+
+
+def test_files_of_windows_without_the_service_are_not_opened(tmp_path: Path) -> None:
+    """An hour that is not compacted has thousands of files; those of other partitions would cost most of the time."""
+    writer = StoreWriter(str(tmp_path))
+    for number in range(3):
+        for partition, service in enumerate(("checkout", "search")):
+            stacks = [((f"{service}_work", "main"), 100)]
+            writer.write(origin(number, partition), [profile(number, service, stacks, partition)])
+    for other in tmp_path.rglob("w-*-00001-*.parquet"):
+        other.write_bytes(b"unreadable")
+    reader = StoreReader(str(tmp_path))
+    assert reader.stacks("checkout", "cpu", HOUR).total == 300
+    assert reader.has_service("checkout", HOUR)
+    assert not reader.damaged
+    reader.services(HOUR)
+    assert len(reader.damaged) == 3

@@ -15,6 +15,7 @@ from flamebus.store.layout import (
     hour_start,
     hours_of,
     is_compacted_file,
+    may_hold,
     parse_window_file,
     window_file,
 )
@@ -27,13 +28,22 @@ START = 1_767_225_600 * 10**9
 @pytest.mark.parametrize("topic", ["flamebus.samples.cpu.v1", "eu_west.samples-cpu", "a/b*c?[d]", "größe"])
 @pytest.mark.parametrize("content", ["", "0123456789abcdef"])
 def test_a_file_name_says_what_it_was_computed_from(topic: str, content: str) -> None:
-    name = window_file(LogRange(topic, 3, 17, 42), START, content)
+    name = window_file(LogRange(topic, 3, 17, 42), START, ["checkout"], content)
     assert "/" not in name
     source = parse_window_file(name)
     assert source is not None
     assert (source.first_offset, source.last_offset) == (17, 42)
-    assert parse_window_file(window_file(LogRange(topic, 3, 17, 99), START, content)) == Source(source.key, 99, 17)
+    later = window_file(LogRange(topic, 3, 17, 99), START, ["checkout", "search"], content)
+    assert parse_window_file(later) == Source(source.key, 99, 17), "the same window, whoever has samples in it"
     assert not is_compacted_file(name)
+
+
+def test_a_file_name_rules_out_most_other_services_and_never_its_own() -> None:
+    services = [f"service-{number:03d}" for number in range(1_000)]
+    name = window_file(LogRange("t", 3, 17, 42), START, services[:25])
+    assert all(may_hold(f"samples/kind=cpu/{name}", service) for service in services[:25])
+    assert sum(may_hold(name, service) for service in services[25:]) < 50
+    assert may_hold(compacted_file("0123456789abcdef"), "any")
 
 
 @pytest.mark.parametrize("name", ["w-x.parquet", ".writing-00", "notes.txt", compacted_file("0123456789abcdef")])
