@@ -98,11 +98,11 @@ $(CACHE)/uv/bin/uv:
 
 # --inexact: what another target has installed stays.
 .venv/.stamp-all: pyproject.toml uv.lock | $(UV)
-	$(UV) sync --quiet --frozen --inexact --extra all
+	$(UV) sync --quiet --frozen --inexact --python "$$(infra/bootstrap.sh python)" --extra all
 	touch $@
 
 .venv/.stamp-dev: pyproject.toml uv.lock | $(UV)
-	$(UV) sync --quiet --frozen --inexact --extra dev
+	$(UV) sync --quiet --frozen --inexact --python "$$(infra/bootstrap.sh python)" --extra dev
 	touch $@ .venv/.stamp-all
 
 $(WEB)/node_modules/.stamp: $(wildcard $(WEB)/package.json $(WEB)/package-lock.json)
