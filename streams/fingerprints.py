@@ -37,16 +37,16 @@ class Fingerprints:
         text = np.fromiter(map(hash, tables.strings), dtype=np.int64, count=len(tables.strings)).view(np.uint64)
         nodes = tables.nodes
         value = np.zeros(len(nodes.parent), dtype=np.uint64)
-        value[1:] = self._locations(tables, text)[nodes.location[1:].astype(np.intp)]
+        value[1:] = self._locations(tables, text).take(nodes.location[1:])
         path = self._paths(value, nodes.parent.astype(np.intp))
-        return _mix(path[tables.stacks.node] + tables.stacks.id * self._id)
+        return _mix(path.take(tables.stacks.node) + tables.stacks.id * self._id)
 
     def _locations(self, tables: Tables, text: U64) -> U64:
         functions, mappings, locations = tables.functions, tables.mappings, tables.locations
-        function = text[functions.name] * self._name + text[functions.file] * self._file
-        line = function[tables.lines.function] + tables.lines.line * self._line
-        mapping = text[mappings.file] * self._mapping_file + text[mappings.build_id] * self._build_id
-        where = mapping[locations.mapping] + locations.address * self._address + locations.frame_kind * self._kind
+        function = text.take(functions.name) * self._name + text.take(functions.file) * self._file
+        line = function.take(tables.lines.function) + tables.lines.line * self._line
+        mapping = text.take(mappings.file) * self._mapping_file + text.take(mappings.build_id) * self._build_id
+        where = mapping.take(locations.mapping) + locations.address * self._address + locations.frame_kind * self._kind
         return _mix(where + self._sums_of_ranges(line, locations))
 
     def _sums_of_ranges(self, line: U64, locations: Locations) -> U64:

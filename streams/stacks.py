@@ -22,8 +22,12 @@ MAX_BYTES = 64 * 1024 * 1024
 taken apart again when it returns."""
 
 _STACK_BYTES, _NODE_BYTES = 1_000, 150  # measured: columns, tuples and entries of dictionaries
-_MAX_RECENT = 1_024
-"""New contents that are looked up one by one, before they are sorted in among the rest."""
+_SLOTS_PER_STACK = 8
+"""Of the table. At least so many: one content in sixteen or fewer shares its slot with another, and is looked up by
+itself."""
+
+_LEAST_GROWTH = 64
+"""New contents that are looked up one by one before the table is made anew; or a sixteenth of all, if that is more."""
 
 NO_STACK: FunctionKey = ("[no stack]", "", "native")
 """What a sample without frames counts for."""
@@ -55,9 +59,11 @@ class StackCatalogue:
         self.known: list[KnownStack] = []
         self.tree = CallTree()
         self._names: dict[KnownStack, tuple[str, ...]] = {}
-        self._sorted = np.zeros(0, dtype=np.uint64)
-        self._sorted_numbers = np.zeros(0, dtype=np.int32)
-        self._recent: dict[int, int] = {}
+        # A table with a slot for a content, by the low bits of its fingerprint, is looked up in with whole columns.
+        self._slot_prints = np.zeros(1, dtype=np.uint64)
+        self._slot_numbers = np.full(1, -1, dtype=np.int32)
+        self._rest: dict[int, int] = {}
+        self._max_rest = _LEAST_GROWTH
 
     def __len__(self) -> int:
         return len(self.known)
@@ -86,28 +92,35 @@ class StackCatalogue:
         missing = np.flatnonzero(numbers < 0)
         if len(missing):
             self._meet(tables, missing.tolist(), prints)
-            numbers[missing] = [self._recent[found] for found in prints[missing].tolist()]
-            if len(self._recent) > _MAX_RECENT:
-                self._sort_in()
+            numbers[missing] = [self._rest[found] for found in prints[missing].tolist()]
+            if len(self._rest) > self._max_rest:
+                self._make_table()
         return numbers
 
     def _find(self, prints: U64) -> Numbers:
         """Their numbers, −1 for those that are not known."""
-        numbers = np.full(len(prints), -1, dtype=np.int32)
-        if len(self._sorted):
-            place = np.minimum(np.searchsorted(self._sorted, prints), len(self._sorted) - 1)
-            numbers = np.where(self._sorted[place] == prints, self._sorted_numbers[place], numbers)
-        if self._recent:
+        slots = self._slots(prints)
+        is_there = self._slot_prints.take(slots) == prints
+        numbers = np.where(is_there, self._slot_numbers.take(slots), np.int32(-1))
+        if self._rest:
             missing = np.flatnonzero(numbers < 0)
-            numbers[missing] = [self._recent.get(wanted, -1) for wanted in prints[missing].tolist()]
+            numbers[missing] = [self._rest.get(wanted, -1) for wanted in prints.take(missing).tolist()]
         return numbers
 
-    def _sort_in(self) -> None:
-        prints = np.concatenate((self._sorted, np.array(list(self._recent), dtype=np.uint64)))
-        numbers = np.concatenate((self._sorted_numbers, np.array(list(self._recent.values()), dtype=np.int32)))
-        order = np.argsort(prints)
-        self._sorted, self._sorted_numbers = prints[order], numbers[order]
-        self._recent = {}
+    def _slots(self, prints: U64) -> NDArray[np.intp]:
+        return (prints & np.uint64(len(self._slot_prints) - 1)).astype(np.intp)
+
+    def _make_table(self) -> None:
+        is_used = self._slot_numbers >= 0
+        prints = np.concatenate((self._slot_prints[is_used], np.array(list(self._rest), dtype=np.uint64)))
+        numbers = np.concatenate((self._slot_numbers[is_used], np.array(list(self._rest.values()), dtype=np.int32)))
+        size = 1 << (_SLOTS_PER_STACK * len(prints)).bit_length()
+        self._slot_prints, self._slot_numbers = np.zeros(size, np.uint64), np.full(size, -1, np.int32)
+        slots = self._slots(prints)
+        self._slot_prints[slots], self._slot_numbers[slots] = prints, numbers
+        is_out = self._slot_numbers[slots] != numbers
+        self._rest = dict(zip(prints[is_out].tolist(), numbers[is_out].tolist(), strict=True))
+        self._max_rest = len(self._rest) + max(_LEAST_GROWTH, len(prints) // 16)
 
     def _meet(self, tables: Tables, rows: list[int], prints: U64) -> None:
         reader = StackReader(tables)
@@ -123,7 +136,7 @@ class StackCatalogue:
             met.append(stack)
         for row, stack in zip(rows, met, strict=True):
             # The same content may stand in two rows of one batch.
-            number = self._recent.setdefault(int(prints[row]), len(self.known))
+            number = self._rest.setdefault(int(prints[row]), len(self.known))
             if number == len(self.known):
                 self.known.append(stack)
 
@@ -155,11 +168,12 @@ class StackCatalogue:
         remembered: dict[int, int] = {}
         prints = {number: wanted for wanted, number in self._prints()}
         for number in sorted(set(needed)):
-            numbers[number] = smaller._recent[prints[number]] = len(smaller.known)
+            numbers[number] = smaller._rest[prints[number]] = len(smaller.known)
             smaller.known.append(smaller._dissected(self.known[number].locations, remembered))
-        smaller._sort_in()
+        smaller._make_table()
         return smaller, numbers
 
     def _prints(self) -> Iterable[tuple[int, int]]:
-        yield from zip(self._sorted.tolist(), self._sorted_numbers.tolist(), strict=True)
-        yield from self._recent.items()
+        is_used = self._slot_numbers >= 0
+        yield from zip(self._slot_prints[is_used].tolist(), self._slot_numbers[is_used].tolist(), strict=True)
+        yield from self._rest.items()

@@ -12,7 +12,6 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from flamebus.distinct import distinct
 from flamebus.profile import (
     U32,
     Functions,
@@ -32,6 +31,7 @@ MAX_BATCH_BYTES = 500_000
 """Half of what the topics take: room for headers and for brokers that are set lower than they say."""
 
 Rows = NDArray[np.intp]
+_ROW_0 = np.zeros(1, dtype=np.uint32)
 
 
 def split(batch: SampleBatch, max_bytes: int = MAX_BATCH_BYTES) -> Iterator[SampleBatch]:
@@ -79,16 +79,17 @@ def select_rows(batch: SampleBatch, rows: Rows) -> SampleBatch:
         rows: row numbers of ``batch.samples``, shape ``(n_rows,)``, in the order wanted.
     """
     samples, tables = batch.samples, batch.tables
-    stacks, stack = _renumber(samples.stack[rows])
-    resources, resource = _renumber(samples.resource[rows])
-    threads, thread = _renumber(samples.thread[rows])
+    stack, resource, thread = samples.stack[rows], samples.resource[rows], samples.thread[rows]
+    stacks = _Selection(len(tables.stacks.id), stack)
+    resources = _Selection(len(tables.resources), resource)
+    threads = _Selection(len(tables.threads.tid), thread)
     return replace(
         batch,
-        tables=_select_tables(tables, stacks, resources, threads),
+        tables=_select_tables(tables, stacks.rows, resources.rows, threads.rows),
         samples=Samples(
-            stack=stack,
-            resource=resource,
-            thread=thread,
+            stack=stacks.places(stack),
+            resource=resources.places(resource),
+            thread=threads.places(thread),
             value=samples.value[rows],
             weight=samples.weight[rows],
             time_delta=None if samples.time_delta is None else samples.time_delta[rows],
@@ -96,71 +97,80 @@ def select_rows(batch: SampleBatch, rows: Rows) -> SampleBatch:
     )
 
 
-def _renumber(column: U32) -> tuple[U32, U32]:
-    """Rows that the column names, ascending, and the column over those alone."""
-    kept, renumbered = np.unique(column, return_inverse=True)
-    return kept, renumbered.astype(np.uint32)
+class _Selection:
+    """Rows of a table that are kept, in ascending order, and where each one stands among them.
+
+    By a mark for each row of the table: columns are longer than tables, so that sorting them would cost more.
+    """
+
+    def __init__(self, size: int, *columns: U32) -> None:
+        is_kept = np.zeros(size, dtype=np.bool_)
+        for column in columns:
+            is_kept[column] = True
+        self.rows = np.flatnonzero(is_kept)
+        self._place = np.cumsum(is_kept, dtype=np.uint32) - np.uint32(1)
+
+    def places(self, column: U32) -> U32:
+        """The column with each row number replaced by its place among the kept ones."""
+        return self._place[column]
 
 
-def _new_rows(kept: U32, column: U32) -> U32:
-    """The column with each row number replaced by its place among the kept ones."""
-    return np.searchsorted(kept, column).astype(np.uint32)
-
-
-def _with_ancestors(parent: U32, nodes: U32) -> U32:
-    """The nodes, all their callers and the root, ascending."""
+def _with_ancestors(parent: U32, nodes: U32) -> _Selection:
+    """The nodes, all their callers and the root."""
     is_kept = np.zeros(len(parent), dtype=np.bool_)
     is_kept[0] = True
     frontier = nodes
     while len(frontier):
-        frontier = distinct(frontier[~is_kept[frontier]])
+        frontier = frontier[~is_kept[frontier]]
         is_kept[frontier] = True
         frontier = parent[frontier]
-    return np.flatnonzero(is_kept).astype(np.uint32)
+    return _Selection(len(parent), np.flatnonzero(is_kept).astype(np.uint32))
 
 
-def _select_tables(tables: Tables, stacks: U32, resources: U32, threads: U32) -> Tables:
+def _select_tables(tables: Tables, stacks: Rows, resources: Rows, threads: Rows) -> Tables:
     nodes = _with_ancestors(tables.nodes.parent, tables.stacks.node[stacks])
-    locations = distinct(tables.nodes.location[nodes[1:]])
-    lines, first_line = _select_lines(tables, locations)
-    functions = distinct(tables.lines.function[lines])
-    mappings = distinct(np.append(tables.locations.mapping[locations], np.uint32(0)))
-    node_location = np.zeros(len(nodes), dtype=np.uint32)
-    node_location[1:] = _new_rows(locations, tables.nodes.location[nodes[1:]])
+    location_of_node = tables.nodes.location[nodes.rows[1:]]
+    locations = _Selection(len(tables.locations.mapping), location_of_node)
+    lines, first_line = _select_lines(tables, locations.rows)
+    functions = _Selection(len(tables.functions.name), tables.lines.function[lines])
+    mappings = _Selection(len(tables.mappings.file), tables.locations.mapping[locations.rows], _ROW_0)
     naming = (
-        tables.functions.name[functions],
-        tables.functions.file[functions],
-        tables.mappings.file[mappings],
-        tables.mappings.build_id[mappings],
+        tables.functions.name[functions.rows],
+        tables.functions.file[functions.rows],
+        tables.mappings.file[mappings.rows],
+        tables.mappings.build_id[mappings.rows],
         tables.threads.name[threads],
     )
-    strings = distinct(np.concatenate([np.zeros(1, np.uint32), *naming]))
-    name, file, mapping_file, build_id, thread_name = (_new_rows(strings, column) for column in naming)
+    strings = _Selection(len(tables.strings), _ROW_0, *naming)
+    name, file, mapping_file, build_id, thread_name = map(strings.places, naming)
     return Tables(
-        strings=tuple(tables.strings[row] for row in strings),
+        strings=tuple(map(tables.strings.__getitem__, strings.rows.tolist())),
         functions=Functions(name, file),
         mappings=Mappings(
             mapping_file,
             build_id,
-            tables.mappings.start[mappings],
-            tables.mappings.limit[mappings],
-            tables.mappings.offset[mappings],
+            tables.mappings.start[mappings.rows],
+            tables.mappings.limit[mappings.rows],
+            tables.mappings.offset[mappings.rows],
         ),
         locations=Locations(
-            _new_rows(mappings, tables.locations.mapping[locations]),
-            tables.locations.address[locations],
-            tables.locations.frame_kind[locations],
+            mappings.places(tables.locations.mapping[locations.rows]),
+            tables.locations.address[locations.rows],
+            tables.locations.frame_kind[locations.rows],
             first_line,
         ),
-        lines=Lines(_new_rows(functions, tables.lines.function[lines]), tables.lines.line[lines]),
-        nodes=Nodes(_new_rows(nodes, tables.nodes.parent[nodes]), node_location),
-        stacks=Stacks(tables.stacks.id[stacks], _new_rows(nodes, tables.stacks.node[stacks])),
-        resources=tuple(tables.resources[row] for row in resources),
+        lines=Lines(functions.places(tables.lines.function[lines]), tables.lines.line[lines]),
+        nodes=Nodes(
+            nodes.places(tables.nodes.parent[nodes.rows]),
+            np.concatenate((_ROW_0, locations.places(location_of_node))),
+        ),
+        stacks=Stacks(tables.stacks.id[stacks], nodes.places(tables.stacks.node[stacks])),
+        resources=tuple(map(tables.resources.__getitem__, resources.tolist())),
         threads=Threads(tables.threads.tid[threads], thread_name),
     )
 
 
-def _select_lines(tables: Tables, locations: U32) -> tuple[Rows, U32]:
+def _select_lines(tables: Tables, locations: Rows) -> tuple[Rows, U32]:
     """Rows of lines of these locations, and each location's first row among them."""
     first = tables.locations.first_line.astype(np.intp)
     ends = np.append(first[1:], len(tables.lines.function))
