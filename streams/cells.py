@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from flamebus.distinct import Selection
 from flamebus.profile import F64, I64, U32, Loss, Resource, SampleType
 from flamebus.window import Window
 from flamebus.window_profile import HEAT_BIN_NS, ProfileRows, WindowProfile
@@ -14,6 +15,9 @@ from streams.stacks import KnownStack, Numbers, StackCatalogue
 
 _MERGE_ROWS = 16_384
 """Rows that may wait to be merged, beyond as many as there are merged ones: bounds memory at a few batches' worth."""
+
+_SPARSE = 16
+"""Of so many possible rows or more for each that is there, sorting is faster than marking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +124,18 @@ class Cell:
     def _merged(self, catalogue: StackCatalogue) -> _Piece:
         """One row per (stack id, resource), sorted by them; of a stack's contents, the one that came first."""
         known = np.concatenate([piece.known for piece in self._pieces])
-        distinct, which = np.unique(known, return_inverse=True)
-        ids = np.array([catalogue.known[number].stack_id for number in distinct.tolist()], dtype=np.uint64)
+        distinct = Selection(len(catalogue.known), known)
+        ids = np.array([catalogue.known[number].stack_id for number in distinct.rows.tolist()], dtype=np.uint64)
         stack_ids, rank = np.unique(ids, return_inverse=True)
-        stack = rank[which]
+        stack = rank[distinct.places(known)]
         content = np.empty(len(stack_ids), dtype=np.int32)
         content[stack[::-1]] = known[::-1]  # the last one written is the first that came
         order = np.array(sorted(range(len(self._resources)), key=list(self._resources).__getitem__), dtype=np.intp)
         by_name = np.empty(len(order), dtype=np.intp)
         by_name[order] = np.arange(len(order))
         resource = np.concatenate([piece.resource for piece in self._pieces])
-        keys, row = np.unique(stack * len(order) + by_name[resource], return_inverse=True)
         sums = np.concatenate([piece.sums for piece in self._pieces], axis=1)
+        keys, row = _distinct_keys(stack * len(order) + by_name[resource], len(stack_ids) * len(order))
         return _Piece(
             content[keys // len(order)],
             order[keys % len(order)].astype(np.int32),
@@ -172,6 +176,14 @@ class Cell:
 
 
 _NOTHING = _Piece(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((3, 0)))
+
+
+def _distinct_keys(keys: NDArray[np.intp], size: int) -> tuple[NDArray[np.intp], NDArray[np.integer]]:
+    """Distinct keys, ascending, and the place of each row's key among them; keys are below ``size``."""
+    if size > _SPARSE * len(keys):
+        return np.unique(keys, return_inverse=True)
+    selection = Selection(size, keys)
+    return selection.rows, selection.places(keys)
 
 
 def _distinct(known: Numbers, catalogue: StackCatalogue) -> tuple[tuple[KnownStack, ...], NDArray[np.intp]]:

@@ -69,14 +69,23 @@ class Fingerprints:
         """Polynomial over the nodes from each one up to the root, by doubling: 7 rounds cover 128 frames."""
         factor = self._path
         with np.errstate(over="ignore"):
-            while ancestor.any():
-                value = value + factor * value.take(ancestor)
+            while np.count_nonzero(ancestor):
+                further = value.take(ancestor)
+                further *= factor
+                value = further + value
                 ancestor, factor = ancestor.take(ancestor), factor * factor
         return value
 
 
 def _mix(value: U64) -> U64:
     """The finaliser of splitmix64 (Steele, Lea and Flood, 2014): every bit of the input moves every bit."""
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
+    value = value ^ (value >> _30)
+    value *= _FIRST
+    value ^= value >> _27
+    value *= _SECOND
+    value ^= value >> _31
+    return value
+
+
+_27, _30, _31 = (np.uint64(bits) for bits in (27, 30, 31))
+_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)

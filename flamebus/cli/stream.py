@@ -105,6 +105,8 @@ def _execute(app: "StreamApp", worker: "Worker", loop: "asyncio.AbstractEventLoo
     from streams.watchdog import Watchdog
 
     faust_worker = faust.Worker(app, loglevel="warning", loop=loop, console_port=0, quiet=True)
+    # It would have every logger write what is meant for debugging, so that it may turn once for each message.
+    faust_worker.spinner = None
     watchdog = Watchdog(worker.progress, lambda _: os._exit(EXIT_RESTART))
     app.when_stopping(lambda: _end_by_deadline(EXIT_RESTART if app.crashed else 0))
     watchdog.start()

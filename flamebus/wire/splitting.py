@@ -12,6 +12,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from flamebus.distinct import Selection
 from flamebus.profile import (
     U32,
     Functions,
@@ -80,9 +81,9 @@ def select_rows(batch: SampleBatch, rows: Rows) -> SampleBatch:
     """
     samples, tables = batch.samples, batch.tables
     stack, resource, thread = samples.stack[rows], samples.resource[rows], samples.thread[rows]
-    stacks = _Selection(len(tables.stacks.id), stack)
-    resources = _Selection(len(tables.resources), resource)
-    threads = _Selection(len(tables.threads.tid), thread)
+    stacks = Selection(len(tables.stacks.id), stack)
+    resources = Selection(len(tables.resources), resource)
+    threads = Selection(len(tables.threads.tid), thread)
     return replace(
         batch,
         tables=_select_tables(tables, stacks.rows, resources.rows, threads.rows),
@@ -97,25 +98,7 @@ def select_rows(batch: SampleBatch, rows: Rows) -> SampleBatch:
     )
 
 
-class _Selection:
-    """Rows of a table that are kept, in ascending order, and where each one stands among them.
-
-    By a mark for each row of the table: columns are longer than tables, so that sorting them would cost more.
-    """
-
-    def __init__(self, size: int, *columns: U32) -> None:
-        is_kept = np.zeros(size, dtype=np.bool_)
-        for column in columns:
-            is_kept[column] = True
-        self.rows = np.flatnonzero(is_kept)
-        self._place = np.cumsum(is_kept, dtype=np.uint32) - np.uint32(1)
-
-    def places(self, column: U32) -> U32:
-        """The column with each row number replaced by its place among the kept ones."""
-        return self._place[column]
-
-
-def _with_ancestors(parent: U32, nodes: U32) -> _Selection:
+def _with_ancestors(parent: U32, nodes: U32) -> Selection:
     """The nodes, all their callers and the root."""
     is_kept = np.zeros(len(parent), dtype=np.bool_)
     is_kept[0] = True
@@ -124,16 +107,16 @@ def _with_ancestors(parent: U32, nodes: U32) -> _Selection:
         frontier = frontier[~is_kept[frontier]]
         is_kept[frontier] = True
         frontier = parent[frontier]
-    return _Selection(len(parent), np.flatnonzero(is_kept).astype(np.uint32))
+    return Selection(len(parent), np.flatnonzero(is_kept))
 
 
 def _select_tables(tables: Tables, stacks: Rows, resources: Rows, threads: Rows) -> Tables:
     nodes = _with_ancestors(tables.nodes.parent, tables.stacks.node[stacks])
     location_of_node = tables.nodes.location[nodes.rows[1:]]
-    locations = _Selection(len(tables.locations.mapping), location_of_node)
+    locations = Selection(len(tables.locations.mapping), location_of_node)
     lines, first_line = _select_lines(tables, locations.rows)
-    functions = _Selection(len(tables.functions.name), tables.lines.function[lines])
-    mappings = _Selection(len(tables.mappings.file), tables.locations.mapping[locations.rows], _ROW_0)
+    functions = Selection(len(tables.functions.name), tables.lines.function[lines])
+    mappings = Selection(len(tables.mappings.file), tables.locations.mapping[locations.rows], _ROW_0)
     naming = (
         tables.functions.name[functions.rows],
         tables.functions.file[functions.rows],
@@ -141,7 +124,7 @@ def _select_tables(tables: Tables, stacks: Rows, resources: Rows, threads: Rows)
         tables.mappings.build_id[mappings.rows],
         tables.threads.name[threads],
     )
-    strings = _Selection(len(tables.strings), _ROW_0, *naming)
+    strings = Selection(len(tables.strings), _ROW_0, *naming)
     name, file, mapping_file, build_id, thread_name = map(strings.places, naming)
     return Tables(
         strings=tuple(map(tables.strings.__getitem__, strings.rows.tolist())),
