@@ -1,5 +1,6 @@
 """Ranks the functions and stacks of one window."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,11 +137,9 @@ def _report_id(profile: WindowProfile) -> bytes:
 def _functions(totals: FunctionTotals, whole: Whole, top_k: int) -> tuple[tuple[FunctionHotspot, ...], Parts]:
     if not totals.keys:
         return (), totals.own
-    by_name = np.array(_ranks(totals.keys))
-    by_self = np.lexsort((by_name, -totals.own.value))
-    by_total = np.lexsort((by_name, -totals.through.value))
-    chosen_set = {*by_self[:top_k].tolist(), *by_total[:top_k].tolist()}
-    chosen = np.array([row for row in by_self.tolist() if row in chosen_set], dtype=np.intp)
+    by_self = _Order(totals.keys, totals.own.value)
+    by_total = _Order(totals.keys, totals.through.value)
+    chosen = np.array(by_self.sorted({*by_self.first(top_k), *by_total.first(top_k)}), dtype=np.intp)
     own, listed = totals.own[chosen].with_rest(whole), totals.through[chosen]
     through = Parts(np.append(listed.value, own.value[-1]), np.append(listed.variance, own.variance[-1]))
     keys = [*(totals.keys[row] for row in chosen.tolist()), (OTHER_FUNCTION, "", "")]
@@ -148,10 +147,24 @@ def _functions(totals: FunctionTotals, whole: Whole, top_k: int) -> tuple[tuple[
     return tuple(FunctionHotspot(*key, *rest) for key, *rest in zip(*columns, strict=True)), own
 
 
-def _ranks(keys: tuple[FunctionKey, ...]) -> list[int]:
-    """Alphabetical rank of each key: ties are broken by name, so that two workers agree."""
-    order = {key: number for number, key in enumerate(sorted(keys))}
-    return [order[key] for key in keys]
+class _Order:
+    """Functions by value, the largest first; ties are broken by name, so that two workers agree.
+
+    Only those that may be wanted are compared by name: a window has thousands.
+    """
+
+    def __init__(self, keys: tuple[FunctionKey, ...], value: I64) -> None:
+        self._keys, self._value = keys, value
+
+    def first(self, count: int) -> list[int]:
+        """The first rows, at most so many."""
+        least = np.partition(self._value, -count)[-count] if count < len(self._value) else 0
+        return self.sorted(np.flatnonzero(self._value >= least).tolist())[:count]
+
+    def sorted(self, rows: Iterable[int]) -> list[int]:
+        """These rows in order."""
+        value, keys = self._value, self._keys
+        return sorted(rows, key=lambda row: (-int(value[row]), keys[row]))
 
 
 def _stacks(closed: ClosedProfile, whole: Whole, top_k: int) -> tuple[StackHotspot, ...]:
