@@ -16,8 +16,8 @@ at_least() { # at_least HAVE WANT: compares versions
   [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -1)" = "$2" ]
 }
 
-# The distribution's Python before any other: it is built with profile-guided optimisation, without which a worker takes
-# up to half as much CPU time again, and it is the one that bcc is packaged for.
+# The distribution's Python before any other: it is built with profile-guided optimisation, which those that people build
+# for themselves often lack and `python -m benchmarks.worker_throughput` shows; and bcc is packaged for it.
 find_python() {
   local each
   for each in /usr/bin/python3 python3; do
