@@ -58,7 +58,7 @@ servers: .venv/.stamp-all ## Build the servers that tests and `make up` run with
 
 web: $(if $(WEB_SOURCES),dashboard/static/index.html) ## Build the page into dashboard/static
 
-bench: bootstrap-test .venv/.stamp-dev servers ## All benchmarks (root, 20 min), each beside its baseline; UPDATE=1 takes the new figures
+bench: bootstrap-test .venv/.stamp-dev servers ## All benchmarks (root, 30 min), each beside its baseline; UPDATE=1 takes the new figures
 	missed=; for file in $$(grep -l '^    main("' benchmarks/*.py); do name=$$(basename $$file .py); \
 	  $(PY) -m benchmarks.$$name $(if $(UPDATE),--update-baseline) || missed="$$missed $$name"; done; \
 	$(if $(UPDATE),$(PY) -m benchmarks.document;) \

@@ -15,7 +15,7 @@ _INTRODUCTION = """\
 # Benchmarks
 
 Every table comes from one command, which prints it anew beside these figures and ends with 1 when a bar is missed.
-`make bench` runs all of them (as root, about 20 minutes, on a machine with nothing else to do);
+`make bench` runs all of them (as root, about half an hour, on a machine with nothing else to do);
 `make bench UPDATE=1` also takes the figures as the new baseline and writes this page.
 
 Compare ratios, and only on one machine: figures of two machines differ by more than most changes do. Where a figure is

@@ -46,7 +46,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     bus: str = Field("kafka://127.0.0.1:9092", description="Kafka bootstrap servers, kafka://host:port[,host:port…].")
-    topic_prefix: str = Field(DEFAULT_PREFIX, description="Goes before the name of every topic.")
+    # The store's files are named after topics, among other things, and names of files end at 255 bytes.
+    topic_prefix: str = Field(DEFAULT_PREFIX, max_length=80, description="Goes before the name of every topic.")
     partitions: int = Field(DEFAULT_PARTITIONS, ge=1, description="Partitions of topics that we create.")
     replication: int = Field(1, ge=1, description="Replicas of topics that we create.")
     store: str = Field("var/store", description="Object store: a directory or s3://bucket/prefix.")

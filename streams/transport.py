@@ -41,6 +41,7 @@ _ATTRIBUTES: tuple[tuple[type, str], ...] = (
     (Consumer, "perform_seek"),
     (Consumer, "_new_consumer_thread"),
     (Consumer, "verify_event_path"),
+    (AIOKafkaConsumerThread, "_consumer"),
     (AIOKafkaConsumerThread, "_ensure_consumer"),
     (AIOKafkaConsumerThread, "call_thread"),
     (GroupCoordinator, "check_errors"),

@@ -16,7 +16,8 @@ HOUR_NS = 3600 * 10**9
 DAY_NS = 24 * HOUR_NS
 _COMPACTED_FILE = re.compile(r"c-[0-9a-f]{16}\.parquet")
 _WINDOW_FILE = re.compile(
-    r"(?P<key>w-.+-\d{5}-\d{19}(?:-[0-9a-f]{16})?)_(?P<first>\d+)-(?P<last>\d+)_(?P<services>[0-9a-f]{64})\.parquet"
+    r"(?P<key>w-.+-\d{5}-\d{19}(?:-[0-9a-f]{16})?)_(?P<first>\d+)-(?P<last>\d+)"
+    r"(?:_(?P<services>[0-9a-f]{64}))?\.parquet"  # stores written before names said it are still read
 )
 
 
@@ -92,7 +93,7 @@ def may_hold(name: str, service: str) -> bool:
     """
     match = _WINDOW_FILE.fullmatch(name.rpartition("/")[2])
     bits = _service_bits(service)
-    return match is None or int(match["services"], 16) & bits == bits
+    return match is None or match["services"] is None or int(match["services"], 16) & bits == bits
 
 
 def _service_bits(service: str) -> int:

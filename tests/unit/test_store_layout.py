@@ -46,6 +46,14 @@ def test_a_file_name_rules_out_most_other_services_and_never_its_own() -> None:
     assert may_hold(compacted_file("0123456789abcdef"), "any")
 
 
+def test_a_file_that_does_not_say_its_services_may_hold_any() -> None:
+    """Stores of before names said it are still read."""
+    name = window_file(LogRange("t", 3, 17, 42), START, ["checkout"])
+    older = f"{name.rpartition('_')[0]}.parquet"
+    assert parse_window_file(older) == parse_window_file(name)
+    assert may_hold(older, "search")
+
+
 @pytest.mark.parametrize("name", ["w-x.parquet", ".writing-00", "notes.txt", compacted_file("0123456789abcdef")])
 def test_other_files_are_no_windows(name: str) -> None:
     assert parse_window_file(name) is None
